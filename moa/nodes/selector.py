@@ -1,0 +1,57 @@
+"""The protocol of selectors: keep, order or label responses, asking no model or asking through an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from moa.nodes.response import Response
+from moa.spec.agent import Spec
+
+
+class Asked(NamedTuple):
+    """What an agent answered to a selector: its text, and what was read from it (None: unreadable)."""
+
+    text: str
+    value: Any
+
+
+class SelectContext(Protocol):
+    """What the engine lends a selector while it works."""
+
+    question: str
+    """The latest user turn."""
+    seed: int
+    """For every random choice: the run's seed mixed with the question and the node."""
+
+    async def ask(self, responses: Sequence[Response]) -> Asked:
+        """Show `responses` to the node's agent and read its reply; only where the node names one."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Report something that the user should know about this choice."""
+        ...
+
+
+class Selector(Spec):
+    """Base of selectors: the options are its fields, so a wrong one is refused with its position.
+
+    Subclass, implement `select`, and register it: `moa.register_selector("mine", Mine)`, or an
+    entry point in the group `moa.selectors`.
+    """
+
+    async def select(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
+        """Some of `responses` (or labelled copies), in the order in which they are handed on; never empty."""
+        raise TypeError(f"{type(self).__name__} must implement `select`")
+
+    def calls(self, count: int) -> int:
+        """Agent calls that a choice among `count` responses takes."""
+        return 0
+
+    def kept(self, count: int) -> int:
+        """Responses handed on of `count`, at most."""
+        return count
+
+    def needs_agent(self) -> bool:
+        """Whether the node must name an agent and a model."""
+        return False

@@ -1,0 +1,102 @@
+"""What users write about an agent: its words, what it hears, and how its reply is read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+Reads = Literal["text", "choice", "score", "ranking", "json"]
+
+
+class Spec(BaseModel):
+    """Base of everything users write: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sampling(Spec):
+    """How a model draws its reply, in the OpenAI API's terms; `None` leaves a field to the model."""
+
+    temperature: float | None = Field(None, ge=0, le=5)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    """The longest reply, in tokens."""
+    stop: tuple[str, ...] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0)
+    response_format: dict[str, JsonValue] | None = None
+    tools: tuple[dict[str, JsonValue], ...] | None = None
+    tool_choice: JsonValue = None
+    reasoning_effort: str | None = None
+    body: dict[str, JsonValue] = Field(default_factory=dict)
+    """Any other field of the request body, passed through unchanged."""
+
+    def over(self, base: Sampling) -> Sampling:
+        """These values where they are set, else those of `base`."""
+        merged = base.model_dump(exclude_none=True) | self.model_dump(exclude_none=True)
+        merged["body"] = base.body | self.body
+        return Sampling.model_validate(merged)
+
+    def params(self) -> dict[str, Any]:
+        """The fields of a request body that are set."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"body"}) | dict(self.body)
+
+
+class Arity(Spec):
+    """How many responses an input takes: at least `min`, at most `max` (None: no bound)."""
+
+    min: int = Field(1, ge=0)
+    max: int | None = None
+
+    def __str__(self) -> str:
+        if self.max is None:
+            return f"at least {self.min}"
+        return f"exactly {self.min}" if self.max == self.min else f"{self.min} to {self.max}"
+
+    def accepts(self, count: int) -> bool:
+        """Whether `count` responses are allowed."""
+        return self.min <= count and (self.max is None or count <= self.max)
+
+
+def _read_arity(value: object) -> object:
+    """Short forms: `1` exactly one, `1+` one or more, `2-6` a range."""
+    match = re.fullmatch(r"(\d+)(\+|-(\d+))?", str(value)) if isinstance(value, int | str) else None
+    if match is None or isinstance(value, bool):
+        if isinstance(value, str | bool):
+            raise ValueError("expected a count such as `1` (exactly one), `1+` (one or more) or `2-6`")
+        return value
+    low, suffix, high = int(match[1]), match[2], match[3]
+    return {"min": low, "max": None if suffix == "+" else int(high or low)}
+
+
+class AgentSpec(Spec):
+    """An agent: a prompt template and the way its reply is read.
+
+    Templates are jinja2. They see `question` (the latest user turn, text), one list per input
+    (each item has `text`, `label`, `score`, `model` and `node`), and the node's own `vars`.
+    """
+
+    name: str = ""
+    description: str = ""
+    source: str | None = None
+    """The paper that the agent comes from."""
+    system: str | None = None
+    """Appended to the conversation's system message after a blank line, or put in front as a new one."""
+    user: str | None = None
+    """Stands in for the latest user turn; without it the user's turns stay as they are."""
+    inputs: dict[str, Annotated[Arity, BeforeValidator(_read_arity)]] = Field(default_factory=dict)
+    """What the agent hears, by name; a node that lists inputs without names fills the first."""
+    vars: dict[str, JsonValue] = Field(default_factory=dict)
+    """Values that the templates use and that a node may replace."""
+    reads: Reads = "text"
+    """How the reply is read: as it is; the number of one candidate; a number; an order; an object."""
+    pattern: str | None = None
+    """A regular expression whose last match's first group is read instead of the default."""
+    sampling: Sampling = Sampling()

@@ -1,0 +1,75 @@
+"""What users write about models: where they are, what they cost, and how fast they may be asked."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue, model_validator
+
+from moa.spec.agent import Sampling, Spec
+
+
+class Price(Spec):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(None, ge=0)
+
+    def of(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """The price of one call in US dollars."""
+        cached_rate = self.input if self.cached_input is None else self.cached_input
+        fresh = (input_tokens - cached_tokens) * self.input + cached_tokens * cached_rate
+        return (fresh + output_tokens * self.output) / 1e6
+
+
+class Limits(Spec):
+    """How fast an endpoint may be asked; `None` leaves it to the adaptive limiter."""
+
+    rpm: float | None = Field(None, gt=0)
+    """Requests per minute."""
+    tpm: float | None = Field(None, gt=0)
+    """Tokens per minute, input and output."""
+    concurrency: int | None = Field(None, ge=1)
+    """Requests in flight at once, at most."""
+
+
+class ModelSpec(Spec):
+    """One model: `provider` or `base_url`, its id there, and what is known about it."""
+
+    name: str = ""
+    provider: str | None = None
+    """`openai`, `openrouter`, `together`, `ollama`, `local`, ... or a plugin's name."""
+    base_url: str | None = None
+    """The root of an OpenAI-compatible API, such as `http://127.0.0.1:8000/v1`."""
+    model: str = ""
+    """The model's id at the provider; the entry's own name by default."""
+    key_env: str | None = None
+    """The environment variable that holds the key; never the key itself."""
+    context: int | None = Field(None, ge=1)
+    """The context window in tokens."""
+    max_output: int | None = Field(None, ge=1)
+    """The longest reply in tokens; an agent's own `max_tokens` is cut down to it."""
+    price: Price | None = None
+    limits: Limits = Limits()
+    sampling: Sampling = Sampling()
+    """Defaults for this model; an agent's and a node's own values win."""
+    body: dict[str, JsonValue] = Field(default_factory=dict)
+    """Extra fields for every request body."""
+    tokenizer: str | None = None
+    """A tokenizer for `transformers` (a folder or hub id), for exact context checks."""
+    file: str | None = None
+    """A file on disk: the GGUF of a `local` model, the recording of a `replay` one."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Options of the provider, such as the skill of a `sim` model."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> ModelSpec:
+        if self.provider is None and self.base_url is None:
+            raise ValueError("needs `provider` or `base_url`")
+        return self
+
+
+class ModelsSpec(Spec):
+    """A `models.yaml`: models by name, and optionally which of them each slot takes."""
+
+    models: dict[str, ModelSpec]
+    slots: dict[str, str] = Field(default_factory=dict)
