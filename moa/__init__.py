@@ -35,7 +35,7 @@ _HOME = {
     "DeadlineExceededError": "moa.errors",
     "StoreError": "moa.errors",
 }
-__all__ = sorted([*_HOME, "__version__"])
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
@@ -47,4 +47,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)
