@@ -1,0 +1,62 @@
+"""Bindings: what `-m` and a models.yaml say about slots."""
+
+from __future__ import annotations
+
+import pytest
+
+from moa.errors import SpecError, UsageError
+from moa.graph.bind import DEFAULT_MODEL, Bindings
+from moa.spec.model import ModelSpec
+
+
+@pytest.mark.parametrize(
+    ("option", "slots", "rest"),
+    [
+        ("a=openai:gpt-5-nano", {"a": "openai:gpt-5-nano"}, None),
+        ("judge-2=http://h:1/v1#a=b", {"judge-2": "http://h:1/v1#a=b"}, None),
+        ("http://h:1/v1#a=b", {}, "http://h:1/v1#a=b"),
+        ("sim:skill=0.8", {}, "sim:skill=0.8"),
+        ("big", {}, "big"),
+    ],
+)
+def test_option_is_a_slot_and_a_model_or_a_model(
+    option: str, slots: dict[str, str], rest: str | None
+) -> None:
+    bindings = Bindings.parse([option])
+    assert (dict(bindings.slots), bindings.rest) == (slots, rest)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["a="], "no model after"),
+        (["=x:y"], "no slot before"),
+        ([""], "needs a model"),
+        (["  "], "needs a model"),
+        (["a=x:y", "a=x:z"], "already bound to `x:y`"),
+        (["x:y", "x:z"], "already the model"),
+    ],
+)
+def test_wrong_option_names_itself_and_the_remedy(options: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Bindings.parse(options)
+
+
+def test_rules_of_model_of_in_order() -> None:
+    big = ModelSpec(provider="openai", model="gpt")
+    bindings = Bindings({"a": "big", "c": "x:y"}, "r:est", {"big": big})
+    assert bindings.model_of("a") == "big"
+    assert bindings.model_of("big") == "big"
+    assert bindings.model_of("openai:gpt") == "openai:gpt"
+    assert bindings.model_of("other") == "r:est"
+
+
+def test_nothing_bound_is_the_embedded_model() -> None:
+    assert Bindings.parse().model_of("a") == DEFAULT_MODEL
+
+
+def test_a_slot_left_over_says_how_to_bind_it() -> None:
+    with pytest.raises(
+        SpecError, match=r"slot `b` is not bound: add -m b=MODEL \(or -m MODEL for every slot\)"
+    ):
+        Bindings.parse(["a=x:y"]).model_of("b")
