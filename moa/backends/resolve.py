@@ -1,0 +1,158 @@
+"""From a model's name to a backend: `provider:id`, an address, or an entry of models.yaml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import JsonValue
+
+from moa.backends.base import Backend
+from moa.backends.providers import PRESETS, endpoint, normal_url
+from moa.errors import UsageError
+from moa.spec.model import ModelSpec
+from moa.spec.registry import BACKENDS
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+FORMS = "`provider:model` or `http://host:port/v1#model-id`"
+
+
+def model_spec(name: str, models: Mapping[str, ModelSpec] = {}) -> ModelSpec:
+    """The model that `name` means.
+
+    Args:
+        name: An entry of `models`, `provider:id`, or `http://host:port/v1#model-id` (without `#...`,
+            the server's only model, which `settle` finds).
+        models: The entries of a models.yaml.
+
+    Raises:
+        UsageError: for a name that means nothing; lists what is known.
+    """
+    if name in models:
+        return _entry(name, models[name])
+    if name.startswith(("http://", "https://")):
+        return _address(name)
+    provider, colon, rest = name.partition(":")
+    if not colon or not (provider in PRESETS or (provider in BACKENDS and provider != "http")):
+        raise UsageError(_unknown(name, provider, models))
+    return _provided(name, provider, rest)
+
+
+def _entry(name: str, spec: ModelSpec) -> ModelSpec:
+    """An entry of models.yaml answers to its own name, and by default asks for a model of that name."""
+    changes: dict[str, str] = {} if spec.name else {"name": name}
+    if not spec.model and spec.file is None:
+        changes["model"] = name
+    return spec.model_copy(update=changes) if changes else spec
+
+
+def _address(name: str) -> ModelSpec:
+    parts = urlsplit(name)
+    base_url = normal_url(urlunsplit(parts._replace(fragment="")))
+    return ModelSpec(name=name, base_url=base_url, model=parts.fragment)
+
+
+def _provided(name: str, provider: str, rest: str) -> ModelSpec:
+    if provider == "sim":
+        return ModelSpec(name=name, provider=provider, options=_options(name, rest))
+    if not rest:
+        raise UsageError(f"{name!r} names no model: write `{provider}:MODEL`")
+    if provider == "replay":
+        return ModelSpec(name=name, provider=provider, file=rest)
+    if provider == "local" and (rest.endswith(".gguf") or "/" in rest or "\\" in rest):
+        return ModelSpec(name=name, provider=provider, model=Path(rest).stem, file=rest)
+    return ModelSpec(name=name, provider=provider, model=rest)
+
+
+def _options(name: str, text: str) -> dict[str, JsonValue]:
+    """`skill=0.8,latency=0.1` as options; values are JSON where they read as JSON, else strings."""
+    options: dict[str, JsonValue] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"{name!r}: expected `option=value`, not {item!r}, as in `sim:skill=0.8`")
+        options[key.strip()] = _value(value.strip())
+    return options
+
+
+def _value(text: str) -> JsonValue:
+    try:
+        return cast(JsonValue, json.loads(text))
+    except ValueError:
+        return text
+
+
+def _unknown(name: str, provider: str, models: Mapping[str, ModelSpec]) -> str:
+    providers = known_providers()
+    near = get_close_matches(name, models, 1) or [
+        f"{close}{name[len(provider) :]}" for close in get_close_matches(provider, providers, 1)
+    ]
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    listed = f"; models.yaml has {', '.join(sorted(models))}" if models else ""
+    return f"unknown model {name!r}{hint}: write {FORMS}; providers: {', '.join(providers)}{listed}"
+
+
+def known_providers() -> list[str]:
+    """All names that may stand before the colon, sorted."""
+    return sorted({*PRESETS, *BACKENDS.names()} - {"http"})
+
+
+def is_http(spec: ModelSpec) -> bool:
+    """Whether `spec` is asked over HTTP by our own client, not by a registered backend."""
+    return spec.provider in (None, "http") or spec.provider not in BACKENDS
+
+
+def connect(spec: ModelSpec, *, session: ClientSession | None = None) -> Backend:
+    """A backend for `spec`; nothing is sent before the first request.
+
+    Args:
+        spec: The model.
+        session: Shared connections for HTTP models (see `moa.backends.wire.open_session`); the caller
+            closes them. Without it the backend has its own.
+    """
+    if not is_http(spec):
+        return cast(Backend, BACKENDS.get(spec.provider or "")(spec))
+    from moa.backends.openai import OpenAICompatible
+
+    return OpenAICompatible(spec, session=session)
+
+
+async def settle(spec: ModelSpec, *, session: ClientSession | None = None) -> ModelSpec:
+    """`spec` with its model's id: an address without `#model-id` means the server's only model.
+
+    Call it before `identity`, or answers of whichever model a server had would share one key.
+    """
+    if spec.model or not is_http(spec):
+        return spec
+    from moa.backends.openai import OpenAICompatible
+
+    backend = OpenAICompatible(spec, session=session)
+    try:
+        return spec.model_copy(update={"model": await backend.model_id()})
+    finally:
+        await backend.aclose()
+
+
+def identity(spec: ModelSpec) -> str:
+    """What decides this model's answers, as one stable string for the store's key; never a key.
+
+    Two names for one model (a preset and its address) have the same identity.
+    """
+    parts: dict[str, JsonValue] = {"model": spec.model}
+    if is_http(spec):
+        parts["at"] = endpoint(spec).base_url
+    else:
+        parts |= {"at": spec.provider, "options": dict(spec.options)}
+        if spec.file is not None:
+            parts["file"] = str(Path(spec.file).expanduser().resolve())
+    if spec.body:
+        parts["body"] = dict(spec.body)
+    if spec.max_output is not None:
+        parts["max_output"] = spec.max_output
+    return json.dumps(parts, sort_keys=True, separators=(",", ":"))
