@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+)
 
 Reads = Literal["text", "choice", "score", "ranking", "json"]
 
 
 class Spec(BaseModel):
-    """Base of everything users write: frozen, and strict about unknown keys."""
+    """Base of everything users write: frozen, strict about unknown keys, and silent about values in errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python counts True as 1; a user who writes `samples: true` means something else."""
+        if isinstance(value, bool) and _takes_number(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError(f"expected a number, not `{str(value).lower()}`")
+        return value
+
+
+def _takes_number(annotation: object) -> bool:
+    members = {annotation, *get_args(annotation)}
+    return bool(members & {int, float}) and bool not in members
 
 
 class Sampling(Spec):

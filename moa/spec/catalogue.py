@@ -1,0 +1,119 @@
+"""The agents, graphs and evaluations that come with `moa`, and the user's own beside them."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, get_args
+
+from moa.errors import UsageError
+from moa.spec.agent import AgentSpec
+from moa.spec.graph import GraphSpec
+from moa.spec.loader import Located, read_agent, read_graph
+from moa.spec.words import nearest
+
+Kind = Literal["agents", "graphs", "evals"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_ENDINGS = (".yaml", ".yml")
+
+
+def shipped(kind: Kind) -> Path:
+    """The folder of `kind` inside the installed package, or in the checkout that it is installed from."""
+    package = Path(str(files("moa")))
+    inside = package / "catalogue" / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def own(kind: Kind, near: Path | None = None) -> list[Path]:
+    """The folders with a user's own files of `kind`: beside the graph file, then where `moa` was called."""
+    return [folder / kind for folder in _places(near)]
+
+
+def names(kind: Kind) -> list[str]:
+    """The names of `kind` that can be used here: the shipped ones and those in the folder `./<kind>`, sorted."""
+    return sorted({path.stem for folder in (*own(kind), shipped(kind)) for path in _yaml_files(folder)})
+
+
+def find(kind: Kind, name: str, near: Path | None = None) -> Path:
+    """The file of an agent, graph or evaluation.
+
+    `name` is a path where it ends in `.yaml` or `.yml` or contains a separator; it is looked for from
+    `near` (the folder of the graph file that names it), then from the working directory. Any other
+    `name` is one of the catalogue, in which a user's own file wins over a shipped one.
+
+    Raises `UsageError` for one that is not there.
+    """
+    return _find_path(name, near) if is_path(name) else _find_name(kind, name, near)
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` is meant as a path rather than as a name of the catalogue."""
+    return name.endswith(_ENDINGS) or "/" in name or os.sep in name
+
+
+def load_agent(name: str, near: Path | None = None) -> Located[AgentSpec]:
+    """Find and read an agent; the same file is read once."""
+    return _agent(*_stamped(find("agents", name, near)))
+
+
+def load_graph(name: str) -> Located[GraphSpec]:
+    """Find and read a graph; the same file is read once."""
+    return _graph(*_stamped(find("graphs", name)))
+
+
+def _places(near: Path | None) -> list[Path]:
+    here = [Path()]
+    return [near if near.is_dir() else near.parent, *here] if near is not None else here
+
+
+def _find_path(name: str, near: Path | None) -> Path:
+    expanded = os.path.expanduser(name)  # noqa: PTH111 - Path.expanduser raises for an unknown user
+    for place in _places(near):
+        if (path := place / expanded).is_file():
+            return path
+    raise UsageError(f"no file {name}{_neighbours(Path(expanded))}")
+
+
+def _neighbours(path: Path) -> str:
+    """The file of the same folder that a wrong path most likely means."""
+    meant = nearest(path.name, [other.name for other in _yaml_files(path.parent)])
+    return f"; did you mean {path.with_name(meant)}?" if meant else ""
+
+
+def _find_name(kind: Kind, name: str, near: Path | None) -> Path:
+    for folder in (*own(kind, near), shipped(kind)):
+        for ending in _ENDINGS:
+            if name and (path := folder / f"{name}{ending}").is_file():
+                return path
+    known = names(kind)
+    meant = nearest(name, known)
+    hint = f"; did you mean `{meant}`?" if meant else ""
+    raise UsageError(f"unknown {kind.removesuffix('s')} {name!r}{hint} ({_listed(kind, known)})")
+
+
+def _listed(kind: Kind, known: list[str]) -> str:
+    if not known:
+        return f"there are no {kind}"
+    return f"known: {', '.join(known)}; a path ends in .yaml"
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix in _ENDINGS] if folder.is_dir() else []
+
+
+def _stamped(path: Path) -> tuple[Path, int, int]:
+    """The path with what changes when the file does."""
+    status = path.stat()
+    return path, status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=256)
+def _agent(path: Path, modified: int, size: int) -> Located[AgentSpec]:
+    return read_agent(path)
+
+
+@lru_cache(maxsize=256)
+def _graph(path: Path, modified: int, size: int) -> Located[GraphSpec]:
+    return read_graph(path)

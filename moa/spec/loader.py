@@ -1,0 +1,132 @@
+"""Reading what users write: YAML text to a checked spec, every mistake with its line and column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from moa.errors import Problem, SpecError, UsageError
+from moa.spec.agent import AgentSpec, Spec
+from moa.spec.document import Document, parse, parse_leniently
+from moa.spec.graph import GraphSpec
+from moa.spec.mistakes import Mistake, find_mistakes
+from moa.spec.model import ModelSpec, ModelsSpec
+from moa.spec.prompts import find_prompt_problems
+
+__all__ = [
+    "Document",
+    "Examined",
+    "Located",
+    "examine",
+    "parse",
+    "read_agent",
+    "read_graph",
+    "read_models",
+    "read_spec",
+]
+
+T = TypeVar("T", bound=Spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Located(Generic[T]):
+    """A spec and the document that it was read from, which knows the position of everything."""
+
+    spec: T
+    document: Document
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file, from which its paths are meant; None for text that is not a file."""
+        path = Path(self.document.source)
+        return path.parent if path.suffix in {".yaml", ".yml"} else None
+
+
+def read_spec(text: str, source: str, kind: type[T]) -> Located[T]:
+    """Read one spec of `kind`; raises `SpecError` with all mistakes at once.
+
+    `source` stands before the line in every message: the file's name.
+    """
+    examined = examine(text, source, kind)
+    if examined.problems or examined.spec is None:
+        raise SpecError(examined.problems)
+    return Located(examined.spec, examined.document)
+
+
+def read_agent(path: Path) -> Located[AgentSpec]:
+    """Read an agent file; without a `name` it is called like the file."""
+    return _read(path, AgentSpec)
+
+
+def read_graph(path: Path) -> Located[GraphSpec]:
+    """Read a graph file; without a `name` it is called like the file."""
+    return _read(path, GraphSpec)
+
+
+def read_models(path: Path) -> Located[ModelsSpec]:
+    """Read a models.yaml; each entry is called like its key, and so is its model unless it says otherwise."""
+    return _read(path, ModelsSpec)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; raises `UsageError` where there is none and `SpecError` where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError([Problem("is not UTF-8 text: save the file in that encoding", str(path))]) from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {(error.strerror or 'not a file').lower()}") from None
+    except ValueError:
+        raise UsageError(f"cannot read {str(path)!r}: not the name of a file") from None
+
+
+class Examined(NamedTuple, Generic[T]):
+    """A spec as far as it can be made out, and all that is wrong with it.
+
+    `spec` is None where the mistakes leave no doubt that checking further would only confuse.
+    """
+
+    spec: T | None
+    document: Document
+    problems: list[Problem]
+
+
+def examine(text: str, source: str, kind: type[T]) -> Examined[T]:
+    """Read as much as possible; raises `SpecError` only for text that is not a YAML mapping at all."""
+    document, problems = parse_leniently(text, source)
+    spec, mistakes = _validate(kind, document.data)
+    problems += [document.problem(m.path, m.message, key=m.key) for m in mistakes]
+    if spec is not None:
+        spec = _named(spec, source)
+        problems += find_prompt_problems(spec, document)
+    return Examined(spec, document, sorted(problems, key=lambda problem: (problem.line, problem.column)))
+
+
+def _read(path: Path, kind: type[T]) -> Located[T]:
+    return read_spec(read_text(path), str(path), kind)
+
+
+def _validate(kind: type[T], data: Any) -> tuple[T | None, list[Mistake]]:
+    try:
+        return kind.model_validate(data), []
+    except ValidationError as error:
+        return None, find_mistakes(error, kind, data)
+
+
+def _named(spec: T, source: str) -> T:
+    """`spec` with the names that the file and its keys imply."""
+    if isinstance(spec, ModelsSpec):
+        return spec.model_copy(update={"models": _named_entries(spec.models)})
+    if getattr(spec, "name", None) == "":
+        return spec.model_copy(update={"name": Path(source).stem})
+    return spec
+
+
+def _named_entries(models: dict[str, ModelSpec]) -> dict[str, ModelSpec]:
+    return {
+        key: entry.model_copy(update={"name": key, "model": entry.model or key})
+        for key, entry in models.items()
+    }

@@ -1,0 +1,62 @@
+"""The templates of a spec's agents, checked where they stand in the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from moa.errors import Problem
+from moa.spec.agent import AgentSpec, Spec
+from moa.spec.document import Document
+from moa.spec.graph import GraphSpec
+from moa.spec.template import TemplateMistake, check
+
+GIVEN = frozenset({"question"})
+"""What every template sees besides the agent's inputs and vars."""
+
+
+def find_prompt_problems(spec: Spec, document: Document) -> list[Problem]:
+    """The mistakes in the templates of an agent, or of the agents written inside a graph."""
+    return [
+        problem for loc, agent, names in _agents(spec) for problem in _of_agent(loc, agent, names, document)
+    ]
+
+
+def _agents(spec: Spec) -> Iterator[tuple[tuple[str, ...], AgentSpec, frozenset[str]]]:
+    """Each agent with its place and the names that its templates see."""
+    if isinstance(spec, AgentSpec):
+        yield (), spec, GIVEN | spec.inputs.keys() | spec.vars.keys()
+    if isinstance(spec, GraphSpec):
+        for name, node in spec.nodes.items():
+            if isinstance(node.agent, AgentSpec):
+                names = GIVEN | node.agent.inputs.keys() | node.agent.vars.keys() | node.vars.keys()
+                yield ("nodes", name, "agent"), node.agent, names
+
+
+def _of_agent(
+    loc: tuple[str, ...], agent: AgentSpec, names: frozenset[str], document: Document
+) -> Iterator[Problem]:
+    templates: dict[str, Any] = {"system": agent.system, "user": agent.user}
+    for field, template in templates.items():
+        for mistake in check(template, names) if template is not None else ():
+            yield _at_line((*loc, field), mistake, document)
+
+
+def _at_line(loc: tuple[str, ...], mistake: TemplateMistake, document: Document) -> Problem:
+    """The mistake at its own line of the file where YAML keeps lines, else at the template's start."""
+    node = document.node(loc)
+    start = document.problem(loc, mistake.message)
+    if not isinstance(node, yaml.ScalarNode) or node.start_mark is None:
+        return start
+    index = node.start_mark.line + (mistake.line if node.style == "|" else 0)
+    lines = document.text.splitlines()
+    if index >= len(lines) or (node.style in {">", '"', "'"} and "\n" in node.value):
+        return start
+    after = 0 if node.style == "|" else node.start_mark.column
+    word = re.compile(rf"\b{re.escape(mistake.word)}\b" if mistake.word else r"\S")
+    found = word.search(lines[index], after)
+    column = found.start() + 1 if found else start.column if index == start.line - 1 else 1
+    return Problem(mistake.message, document.source, index + 1, column)

@@ -1,0 +1,107 @@
+"""Prompt templates: jinja2 in a sandbox, where an unknown name is an error and nothing is random."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from moa.errors import SpecError
+from moa.spec.words import nearest, quote, redact
+
+_LONGEST_PRODUCT = 1_000_000
+_OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, without powers and giant repetitions, which it would compute."""
+
+    intercepted_binops = frozenset({"**", "*"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise SecurityError("a template takes no powers")
+        sizes = [len(side) if isinstance(side, str | list | tuple) else side for side in (left, right)]
+        if sizes != [left, right] and prod(sizes) > _LONGEST_PRODUCT:
+            raise SecurityError("a template repeats no text that often")
+        return super().call_binop(context, operator, left, right)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _environment() -> _Environment:
+    environment = _Environment(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+        autoescape=False,
+    )
+    environment.globals.pop("lipsum")
+    environment.filters.pop("random")
+    environment.filters["tojson"] = _json
+    return environment
+
+
+_JINJA = _environment()
+
+
+class TemplateMistake(NamedTuple):
+    """A mistake in a template: its line there (from 1), and the word to look for on it."""
+
+    line: int
+    message: str
+    word: str = ""
+
+
+def render(template: str, variables: Mapping[str, Any], agent: str = "") -> str:
+    """Fill in a template; raises `SpecError` that names `agent` for anything it cannot do."""
+    try:
+        return _compiled(template).render(variables)
+    except (
+        TemplateError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        whose = f"agent `{agent}`: " if agent else ""
+        raise SpecError(f"{whose}the template cannot be filled in: {redact(str(error))}") from error
+
+
+def check(template: str, known: Iterable[str]) -> list[TemplateMistake]:
+    """The mistakes that show without filling `template` in: its syntax, and names that nobody gives it."""
+    try:
+        tree = _JINJA.parse(template)
+        _compiled(template)
+    except TemplateSyntaxError as error:
+        return [TemplateMistake(error.lineno, f"template: {redact(error.message or 'broken syntax')}")]
+    names = {*known}
+    unknown = meta.find_undeclared_variables(tree) - names - _JINJA.globals.keys()
+    mistakes = [_unknown_name(tree, word, names) for word in unknown]
+    mistakes += [
+        TemplateMistake(node.lineno, "template: takes no other files") for node in tree.find_all(_OTHER_FILES)
+    ]
+    return sorted(mistakes)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(template: str) -> Template:
+    return _JINJA.from_string(template)
+
+
+def _unknown_name(tree: nodes.Template, word: str, known: set[str]) -> TemplateMistake:
+    line = next((name.lineno for name in tree.find_all(nodes.Name) if name.name == word), 1)
+    meant = nearest(word, known)
+    hint = f"did you mean `{meant}`?" if meant else f"known: {', '.join(sorted(known))}"
+    return TemplateMistake(line, f"template: unknown name {quote(word)}; {hint}", word)
