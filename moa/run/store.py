@@ -1,0 +1,168 @@
+"""The store: every sample that a model was ever asked for, by the key of its request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from moa.backends.base import Message
+from moa.errors import StoreError
+from moa.run.database import MEMORY, ReadOnlyFile, explained, open_again, open_writable
+from moa.run.keys import Texts, condensed
+from moa.run.record import COLUMNS, Record, storable_json
+from moa.run.writer import Put, Writer
+
+__all__ = ["Record", "Store"]
+
+_LOOK_UPS = (1, 4, 16, 64)
+"""How many keys one statement asks for."""
+
+
+class Store:
+    """Samples in an SQLite file, shared by everything that asks models and by several processes at once.
+
+    Reading is synchronous and takes tens of microseconds; writing is left to a thread of its own.
+    """
+
+    def __init__(self, path: str, source: ReadOnlyFile | None, writer: Writer | None, reader: Any) -> None:
+        self.path = path
+        self._source = source
+        self._writer = writer
+        self._reader = reader
+        self._pid = os.getpid()
+        self._finalizer = weakref.finalize(self, _release, source, writer, reader)
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, readonly: bool = False, linger: float = 0.02, timeout: float = 30.0
+    ) -> Store:
+        """Open a store, and create it with its folders where it does not exist.
+
+        `readonly` never creates or writes anything (replay). `linger` is how long a write waits for others
+        to share its transaction and `timeout` how long it waits for other programs, both in seconds.
+        Raises `StoreError` with one line for a file that cannot be used.
+        """
+        name = MEMORY if str(path) == MEMORY else str(Path(path).expanduser())
+        with explained(name):
+            if readonly:
+                source = ReadOnlyFile(name, timeout)
+                source.connection()
+                return cls(name, source, None, None)
+            db = open_writable(name, timeout)
+            reader = db if name == MEMORY else open_again(name, timeout)
+            return cls(name, None, Writer(name, db, linger=linger, timeout=timeout), reader)
+
+    @staticmethod
+    def default_path() -> Path:
+        """`$MOA_STORE`, or `moa/store.sqlite` where this system keeps an application's state."""
+        if chosen := os.environ.get("MOA_STORE"):
+            return Path(chosen).expanduser()
+        return _state_folder() / "moa" / "store.sqlite"
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the store was opened for replay."""
+        return self._writer is None
+
+    def get(self, keys: Sequence[str]) -> list[Record | None]:
+        """The stored samples, in the order of the keys; None for a key that is not stored."""
+        self._check_process()
+        pending = self._writer.pending if self._writer is not None else {}
+        found = {key: pending[key] for key in keys if key in pending}
+        absent = [key for key in keys if key not in found]
+        if absent:
+            with explained(self.path):
+                found |= self._read(absent)
+        return [found.get(key) for key in keys]
+
+    def put(
+        self,
+        base: str,
+        identity: str,
+        messages: Sequence[Message],
+        params: Mapping[str, Any],
+        samples: Sequence[tuple[int, str, Record]],
+    ) -> None:
+        """Add samples of one request, each with its number and its key; never waits for the disk.
+
+        `base` is `base_key(identity, messages, params)`. A key that is already stored keeps its first
+        record. Raises `StoreError` for a read-only store and after an earlier write has failed.
+        """
+        self._check_process()
+        if self._writer is None:
+            raise StoreError(f"store {self.path}: is opened read-only (replay), so nothing can be added")
+        texts: Texts = {}
+        request = (base, identity, _json(condensed(messages, texts)), _json(condensed(params, texts)))
+        responses = [(key, base, number, *record.to_row(texts)) for number, key, record in samples]
+        for _, key, record in samples:
+            self._writer.pending.setdefault(key, record)
+        self._writer.put(Put(base, texts, request, responses))
+
+    async def flush(self) -> None:
+        """Return once everything put before is committed; raises `StoreError` if a write failed."""
+        if self._writer is not None:
+            await asyncio.wrap_future(self._writer.flush())
+
+    async def aclose(self) -> None:
+        """Commit what is left and close the file; raises `StoreError` if a write failed."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """`aclose` for callers without an event loop; closing twice is allowed."""
+        self._finalizer()
+
+    def _check_process(self) -> None:
+        if not self._finalizer.alive:
+            raise StoreError(f"store {self.path}: is closed")
+        if os.getpid() != self._pid:
+            raise StoreError(f"store {self.path}: was opened before a fork; each process must open its own")
+
+    def _read(self, keys: Sequence[str]) -> dict[str, Record]:
+        db = self._reader if self._source is None else self._source.connection()
+        found: dict[str, Record] = {}
+        for start in range(0, len(keys), _LOOK_UPS[-1]):
+            wanted = list(keys[start : start + _LOOK_UPS[-1]])
+            size = next(size for size in _LOOK_UPS if size >= len(wanted))
+            wanted += wanted[-1:] * (size - len(wanted))
+            rows = db.execute(_look_up(size), wanted).fetchall()
+            found.update((row[0], Record.from_row(row[1:])) for row in rows)
+        return found
+
+
+_json = storable_json
+
+
+@lru_cache
+def _look_up(keys: int) -> str:
+    columns = COLUMNS.replace("text, reasoning,", "a.text, b.text,", 1)
+    return (
+        f"SELECT key, {columns} FROM responses AS r JOIN texts AS a ON a.hash = r.text"
+        f" LEFT JOIN texts AS b ON b.hash = r.reasoning WHERE key IN ({','.join('?' * keys)})"
+    )
+
+
+def _release(source: ReadOnlyFile | None, writer: Writer | None, reader: Any) -> None:
+    try:
+        if writer is not None:
+            writer.close()
+    finally:
+        if source is not None:
+            source.close()
+        if reader is not None:
+            reader.close()
+
+
+def _state_folder() -> Path:
+    if chosen := os.environ.get("XDG_STATE_HOME"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return Path.home() / ".local" / "state"

@@ -1,0 +1,211 @@
+"""The store's writer: one thread that commits everything that waits for it in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from itertools import chain, islice
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from moa.errors import StoreError
+from moa.run.database import MEMORY, begin, explain, file_identity
+from moa.run.keys import Texts
+from moa.run.record import Record, storable
+
+_CHUNKS = (64, 8, 1)
+"""Rows per statement. One statement for many rows, because each one gives up and regains the GIL."""
+_GROUP = 1024
+"""Puts per transaction, at most."""
+_REMEMBERED = 8192
+"""Digests of texts and requests that need not be written again, at most."""
+
+Row = Sequence[Any]
+
+
+class Put(NamedTuple):
+    """What one call of `Store.put` adds: rows, and the keys to forget once they are committed."""
+
+    base: str
+    texts: Texts
+    request: Row
+    responses: Sequence[Row]
+
+
+class _Stop(NamedTuple):
+    done: Future[None]
+
+
+_Item = Put | Future[None] | _Stop
+
+
+class Writer:
+    """Commits what is put, in groups.
+
+    After the first put the thread waits `linger` seconds for others to join its transaction, unless
+    somebody waits for it. A write that failed is kept: the next flush tries it again, and until one
+    succeeds further puts are refused.
+    """
+
+    def __init__(self, path: str, db: sqlite3.Connection, *, linger: float, timeout: float) -> None:
+        self.pending: dict[str, Record] = {}
+        """Records by key that are put and not yet committed."""
+        self.error: StoreError | None = None
+        self._path = path
+        self._db = db
+        self._linger = linger
+        self._timeout = timeout
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
+        self._hurry = threading.Event()
+        self._backlog: list[Put] = []
+        self._written: dict[str, None] = {}
+        self._version = -1
+        self._identity: tuple[int, ...] | None = None
+        self._thread: threading.Thread | None = None
+
+    def put(self, item: Put) -> None:
+        """Queue rows; raises the `StoreError` of an earlier write that failed."""
+        if self.error is not None:
+            raise StoreError(str(self.error))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="moa-store", daemon=True)
+            self._thread.start()
+        self._queue.put(item)
+
+    def flush(self) -> Future[None]:
+        """A future that is done once everything put so far is committed, or has failed."""
+        done: Future[None] = Future()
+        if self._thread is None:
+            done.set_result(None)
+        else:
+            self._send(done)
+        return done
+
+    def close(self) -> None:
+        """Commit what is left and end the thread; raises `StoreError` where that failed."""
+        if self._thread is None:
+            return
+        done: Future[None] = Future()
+        self._send(_Stop(done))
+        self._thread.join()
+        self._thread = None
+        done.result()
+
+    def _send(self, item: _Item) -> None:
+        self._queue.put(item)
+        self._hurry.set()
+
+    def _run(self) -> None:
+        while True:
+            items = self._gather()
+            self._commit([item for item in items if isinstance(item, Put)], wanted=len(items))
+            stop = [item.done for item in items if isinstance(item, _Stop)]
+            for waiting in (*(item for item in items if isinstance(item, Future)), *stop):
+                self._settle(waiting)
+            if stop:
+                return
+
+    def _gather(self) -> list[_Item]:
+        items = [self._queue.get()]
+        if isinstance(items[0], Put):
+            self._hurry.wait(self._linger)
+        self._hurry.clear()
+        try:
+            while len(items) < _GROUP:
+                items.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        return items
+
+    def _settle(self, waiting: Future[None]) -> None:
+        if not waiting.set_running_or_notify_cancel():
+            return
+        if self.error is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(StoreError(str(self.error)))
+
+    def _commit(self, puts: list[Put], wanted: int) -> None:
+        if len(puts) == wanted and self.error is not None:
+            self._backlog += puts
+            return
+        puts = self._backlog + puts
+        if not puts:
+            return
+        try:
+            self._write(puts)
+        except (sqlite3.Error, OSError, OverflowError) as error:
+            self._backlog, self.error = puts, explain(self._path, error)
+            return
+        except StoreError as error:
+            self._backlog, self.error = puts, error
+            return
+        self._backlog, self.error = [], None
+        for item in puts:
+            for key, *_ in item.responses:
+                self.pending.pop(key, None)
+
+    def _write(self, puts: list[Put]) -> None:
+        texts: Texts = {}
+        for item in puts:
+            texts |= item.texts
+        requests = {item.base: item.request for item in puts}
+        begin(self._db, self._timeout)
+        with self._db:
+            self._forget_if_changed()
+            fresh = [
+                (address, storable(text)) for address, text in texts.items() if address not in self._written
+            ]
+            _insert(self._db, "texts", "hash", fresh)
+            _insert(
+                self._db,
+                "requests",
+                "base",
+                [requests[base] for base in requests if base not in self._written],
+            )
+            _insert(self._db, "responses", "key", list(chain.from_iterable(item.responses for item in puts)))
+        self._check_file()
+        self._remember(chain(texts, requests))
+
+    def _forget_if_changed(self) -> None:
+        """Another process may have deleted what this one wrote (`moa store gc`): then write it again."""
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._written.clear()
+            self._version = version
+
+    def _remember(self, addresses: Iterable[str]) -> None:
+        self._written.update(dict.fromkeys(addresses))
+        for address in list(islice(self._written, max(0, len(self._written) - _REMEMBERED))):
+            del self._written[address]
+
+    def _check_file(self) -> None:
+        """A deleted file can be written without an error: notice that it is no longer there."""
+        if self._path == MEMORY:
+            return
+        try:
+            identity = file_identity(self._path)
+        except FileNotFoundError:
+            raise StoreError(f"store {self._path}: the file was deleted or moved while in use") from None
+        if self._identity not in (None, identity):
+            raise StoreError(f"store {self._path}: the file was replaced while in use")
+        self._identity = identity
+
+
+def _insert(db: sqlite3.Connection, table: str, key: str, rows: Sequence[Row]) -> None:
+    """Insert the rows that are not there yet: the first writer of a key wins."""
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            statement = _insertion(table, key, len(rows[0]), size)
+            db.execute(statement, list(chain.from_iterable(rows[start : start + size])))
+            start += size
+
+
+@lru_cache
+def _insertion(table: str, key: str, columns: int, rows: int) -> str:
+    values = f"({','.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES {','.join([values] * rows)} ON CONFLICT ({key}) DO NOTHING"
