@@ -36,9 +36,9 @@ def render_messages(
     variables: dict[str, Any] = dict.fromkeys(agent.inputs, ())
     variables |= {**agent.vars, **vars, **inputs, "question": question_of(conversation)}
     if agent.user is not None:
-        _replace_question(messages, render(agent.user, variables).strip())
+        _replace_question(messages, render(agent.user, variables, agent.name).strip())
     if agent.system is not None:
-        _add_system(messages, render(agent.system, variables).strip())
+        _add_system(messages, render(agent.system, variables, agent.name).strip())
     return tuple(messages)
 
 
@@ -54,7 +54,9 @@ def reference_role(agent: AgentSpec) -> str:
     """The input that unnamed references fill: the first that the agent declares."""
     role = next(iter(agent.inputs), None)
     if role is None:
-        raise SpecError(f"agent {agent.name!r} hears no responses: declare an input, such as `references: 1+`")
+        raise SpecError(
+            f"agent {agent.name!r} hears no responses: declare an input, such as `references: 1+`"
+        )
     return role
 
 

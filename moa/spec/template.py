@@ -16,6 +16,7 @@ from moa.errors import SpecError
 from moa.spec.words import nearest, quote, redact
 
 _LONGEST_PRODUCT = 1_000_000
+_MOST_VERDICTS = 4096
 _OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
 
@@ -23,6 +24,19 @@ class _Environment(ImmutableSandboxedEnvironment):
     """The sandbox, without powers and giant repetitions, which it would compute."""
 
     intercepted_binops = frozenset({"**", "*"})
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._verdicts: dict[tuple[type, str], bool] = {}
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """The sandbox's own verdict, which depends on the type alone and costs half of a prompt's time."""
+        known = self._verdicts.get((type(obj), attr))
+        if known is None:
+            known = super().is_safe_attribute(obj, attr, value)
+            if len(self._verdicts) < _MOST_VERDICTS:
+                self._verdicts[type(obj), attr] = known
+        return known
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
