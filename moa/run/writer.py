@@ -85,14 +85,16 @@ class Writer:
         return done
 
     def close(self) -> None:
-        """Commit what is left and end the thread; raises `StoreError` where that failed."""
-        if self._thread is None:
-            return
-        done: Future[None] = Future()
-        self._send(_Stop(done))
-        self._thread.join()
-        self._thread = None
-        done.result()
+        """Commit what is left, end the thread and close the connection; raises `StoreError` where that failed."""
+        try:
+            if self._thread is not None:
+                done: Future[None] = Future()
+                self._send(_Stop(done))
+                self._thread.join()
+                done.result()
+        finally:
+            self._thread = None
+            self._db.close()
 
     def _send(self, item: _Item) -> None:
         self._queue.put(item)
