@@ -56,7 +56,7 @@ class Bindings:
         """These bindings over the models and slots of a `models.yaml`."""
         from moa.spec.loader import read_models
 
-        spec = read_models(models_file)
+        spec = read_models(models_file).spec
         shared = frozenset(spec.slots.keys() - self.slots.keys())
         return Bindings({**spec.slots, **self.slots}, self.rest, {**spec.models, **self.models}, shared)
 

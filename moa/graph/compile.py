@@ -1,0 +1,180 @@
+"""From a specification to a frozen plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from moa.errors import Problem, SpecError, UsageError
+from moa.graph.bind import Bindings
+from moa.graph.check import Examined, examine
+from moa.graph.mistake import Loc, hint
+from moa.graph.part import Part
+from moa.graph.plan import Plan, PlanNode
+from moa.graph.wiring import Wired
+from moa.spec.agent import AgentSpec
+from moa.spec.graph import GraphSpec
+
+Agents = Callable[[str], AgentSpec]
+Locate = Callable[[Loc, str], Problem]
+
+
+def compile_graph(
+    spec: GraphSpec,
+    bindings: Bindings | None = None,
+    *,
+    agents: Agents | None = None,
+    near: Path | None = None,
+    locate: Locate | None = None,
+) -> Plan:
+    """Check a graph, compile its wiring, and bind its slots.
+
+    Without `bindings` slots stay as they are: such a plan is for looking at, not for running. `agents`
+    looks up agents by name, by default in the catalogue and next to `near`, the graph's own file;
+    `locate` gives a mistake its position. Raises `SpecError` with every mistake at once, and
+    `UsageError` when a slot is bound that the graph does not have.
+    """
+    examined = examine(spec, agents or catalogue_agents(near), bindings)
+    if examined.mistakes:
+        place = locate or _nowhere
+        raise SpecError([place(mistake.loc, mistake.message) for mistake in examined.mistakes])
+    if bindings is not None:
+        _refuse_foreign_slots(spec, bindings)
+    return _plan(spec, examined, bindings)
+
+
+def catalogue_agents(near: Path | None = None) -> Agents:
+    """Look agents up in the catalogue; a path is relative to the folder of the file `near`."""
+    from moa.spec.catalogue import load_agent
+
+    return lambda name: load_agent(name, near).spec
+
+
+def slots_of(spec: GraphSpec, bindings: Bindings | None = None) -> tuple[str, ...]:
+    """The slots of a graph, in order of first use: names of models that are not models themselves."""
+    known = bindings or Bindings()
+    names = [name for node in spec.nodes.values() for name in (*(node.models or ()), node.model) if name]
+    return tuple(dict.fromkeys(name for name in names if known.is_slot(name)))
+
+
+def _refuse_foreign_slots(spec: GraphSpec, bindings: Bindings) -> None:
+    slots = slots_of(spec, bindings)
+    for slot in bindings.slots.keys() - bindings.shared - {*slots}:
+        if slots:
+            raise UsageError(
+                f"the graph has no slot `{slot}`{hint(slot, slots)} (its slots: {', '.join(slots)})"
+            )
+        raise UsageError(f"the graph has no slot `{slot}`: it names its models itself")
+
+
+def _nowhere(loc: Loc, message: str) -> Problem:
+    """A problem of a graph without a file: the path of keys stands in for the position."""
+    place = ".".join(str(key) for key in loc[1:] if key != "") if loc[:1] == ("nodes",) else ""
+    return Problem(f"{place}: {message}" if place else message)
+
+
+def _plan(spec: GraphSpec, examined: Examined, bindings: Bindings | None) -> Plan:
+    assert examined.answer is not None
+    wired = _useful(list(examined.wiring.nodes.values()), examined.answer)
+    distances = _distances(wired, examined.answer)
+    drawn: Counter[str] = Counter()
+    nodes: list[PlanNode] = []
+    for node in wired:
+        bare = _plan_node(spec, examined.parts[node.group], node, bindings, distances[node.id])
+        request = _canonical(_request(bare))
+        nodes.append(replace(bare, sample=drawn[request]))
+        drawn[request] += 1
+    fingerprint = _fingerprint(nodes, examined.answer, bindings)
+    return Plan(spec.name, tuple(nodes), examined.answer, fingerprint)
+
+
+def _plan_node(
+    spec: GraphSpec, part: Part, node: Wired, bindings: Bindings | None, distance: int
+) -> PlanNode:
+    own = part.spec
+    agent = part.agent
+    name = node.name if agent else None
+    sources = len({edge.node for edge in node.inputs})
+    return PlanNode(
+        id=node.id,
+        group=node.group,
+        agent=agent,
+        select=own.select,
+        model=bindings.model_of(name) if bindings and name else name,
+        inputs=node.inputs,
+        sample=0,
+        sampling=own.sampling.over(agent.sampling) if agent else own.sampling,
+        distance=distance,
+        quorum=min(own.quorum, sources) if own.quorum else None,
+        deadline=own.deadline,
+        timeout=own.timeout,
+        overflow=own.overflow or spec.overflow,
+        vars={**(agent.vars if agent else {}), **own.vars},
+    )
+
+
+def _useful(wired: list[Wired], answer: str) -> list[Wired]:
+    """The nodes that the answer depends on: subsets may leave a reference out altogether."""
+    useful = {answer}
+    for node in reversed(wired):
+        if node.id in useful:
+            useful.update(edge.node for edge in node.inputs)
+    return [node for node in wired if node.id in useful]
+
+
+def _distances(wired: list[Wired], answer: str) -> dict[str, int]:
+    """Edges on the longest way from each node to the answer; 0 where there is none."""
+    distances = dict.fromkeys((node.id for node in wired), 0)
+    for node in reversed(wired):
+        for edge in node.inputs:
+            distances[edge.node] = max(distances[edge.node], distances[node.id] + 1)
+    return distances
+
+
+def _request(node: PlanNode) -> dict[str, Any]:
+    """What decides the request that a node makes, except which sample of it is asked for."""
+    agent = node.agent
+    return {
+        "select": node.select.model_dump(mode="json") if node.select else None,
+        "agent": [agent.system, agent.user] if agent else None,
+        "model": node.model,
+        "sampling": node.sampling.model_dump(mode="json", exclude_none=True),
+        "vars": node.vars,
+        "inputs": sorted(node.inputs, key=lambda edge: edge.role),
+    }
+
+
+def _fingerprint(nodes: list[PlanNode], answer: str, bindings: Bindings | None) -> str:
+    models = bindings.models if bindings else {}
+    used = {node.model for node in nodes if node.model in models}
+    content = {
+        "answer": answer,
+        "nodes": [
+            _request(node)
+            | {
+                "id": node.id,
+                "sample": node.sample,
+                "reads": [node.agent.reads, node.agent.pattern] if node.agent else None,
+                "waits": [node.quorum, node.deadline, node.overflow],
+            }
+            for node in nodes
+        ],
+        "models": {name: _deciding(models, name) for name in used if name is not None},
+    }
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
+
+
+def _deciding(models: Mapping[str, Any], name: str) -> Any:
+    """What of a model's entry decides its replies: not its price, its limits, or where its key is."""
+    return models[name].model_dump(
+        mode="json", exclude_none=True, exclude={"name", "price", "limits", "key_env", "context", "tokenizer"}
+    )
+
+
+def _canonical(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,59 @@
+"""A node of a graph with its agent and its selector looked up."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from moa.spec.agent import AgentSpec
+from moa.spec.graph import NodeSpec
+
+
+class Selection(Protocol):
+    """What the wiring needs to know about a selector; `moa.nodes.selector.Selector` has it."""
+
+    def calls(self, count: int) -> int:
+        """Agent calls that a choice among `count` responses takes."""
+        ...
+
+    def kept(self, count: int) -> int:
+        """Responses handed on of `count`, at most."""
+        ...
+
+    def needs_agent(self) -> bool:
+        """Whether the node must name an agent and a model."""
+        ...
+
+
+class Part(NamedTuple):
+    """One node of a graph. The input called `main` is the one that lists without names fill."""
+
+    spec: NodeSpec
+    agent: AgentSpec | None
+    selector: Selection | None
+
+    @property
+    def main(self) -> str:
+        """The agent's first input; `""` where nothing is declared."""
+        return next(iter(self.agent.inputs), "") if self.agent else ""
+
+    @property
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        """Node names by input, in the order in which the agent declares its inputs."""
+        groups = {role or self.main: names for role, names in self.spec.input_groups().items()}
+        declared = [role for role in (self.agent.inputs if self.agent else ()) if role in groups]
+        return {role: groups[role] for role in dict.fromkeys([*declared, *groups])}
+
+    @property
+    def divided(self) -> str:
+        """The input that `window` and `subsets` divide: the first that is filled."""
+        return next(iter(self.inputs), self.main)
+
+    @property
+    def members(self) -> list[str | None]:
+        """The slot or model of each member, model by model; None for a selector that asks nobody."""
+        names: tuple[str | None, ...] = self.spec.models or (self.spec.model,)
+        return [name for name in names for _ in range(self.spec.samples)]
+
+    def handed_on(self, count: int) -> int:
+        """Responses that one concrete node hands on of `count` that it hears, at most."""
+        return self.selector.kept(count) if self.selector else 1
