@@ -263,7 +263,7 @@ def status(
 
 def error_in_200(message: str = "scripted", **fields: Any) -> Step:
     """An error object where an answer should be."""
-    return status(200, message, **fields)
+    return status(200, body=error(message, **fields))
 
 
 def refuse(name: str, message: str = "", code: int = 400, **fields: Any) -> Step:

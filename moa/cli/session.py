@@ -1,0 +1,97 @@
+"""What `run`, `batch` and `chat` share: options that make a runner, and how its events are shown."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from moa.graph.bind import Bindings
+    from moa.graph.plan import Plan
+    from moa.run.events import Listener
+    from moa.run.runner import Runner
+
+T = TypeVar("T")
+
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", metavar="PATH", help="Where answers are kept (default: $MOA_STORE).")
+]
+NoStoreOption = Annotated[bool, typer.Option("--no-store", help="Keep nothing.")]
+ReuseOption = Annotated[bool, typer.Option("--reuse", help="Use stored answers instead of asking anew.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Which samples to draw.")]
+DollarsOption = Annotated[
+    float | None, typer.Option("--budget-usd", metavar="X", help="Stop before spending more dollars.")
+]
+TokensOption = Annotated[
+    int | None, typer.Option("--budget-tokens", metavar="N", help="Stop before spending more tokens.")
+]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", metavar="S", help="Seconds that one question may take.")
+]
+
+
+def compile_from(graph: str, bindings: Bindings) -> Plan:
+    """The plan of a catalogue name or a file, every mistake with its position."""
+    from moa.graph.compile import compile_graph
+    from moa.spec.catalogue import load_graph
+
+    located = load_graph(graph)
+    return compile_graph(located.spec, bindings, near=located.folder, locate=located.document.problem)
+
+
+def open_runner(
+    bindings: Bindings,
+    *,
+    store: Path | None,
+    no_store: bool,
+    seed: int,
+    budget_usd: float | None,
+    budget_tokens: int | None,
+    timeout: float | None,
+    reuse: bool | None = None,
+    listeners: Iterable[Listener] = (),
+) -> Runner:
+    """A runner as the command line's options describe it."""
+    from moa.errors import UsageError
+    from moa.run.budget import Budget
+    from moa.run.runner import Runner
+    from moa.run.store import Store
+
+    if store is not None and no_store:
+        raise UsageError("--store and --no-store exclude each other")
+    for option, value in (
+        ("--budget-usd", budget_usd),
+        ("--budget-tokens", budget_tokens),
+        ("--timeout", timeout),
+    ):
+        if value is not None and value <= 0:
+            raise UsageError(f"{option} must be more than 0")
+    return Runner(
+        store=None if no_store else store or Store.default_path(),
+        seed=seed,
+        budget=Budget(usd=budget_usd, tokens=budget_tokens),
+        models=bindings.models,
+        timeout=timeout,
+        reuse=reuse,
+        listeners=listeners,
+    )
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; Ctrl-C cancels what is in flight and leaves with exit code 130."""
+    return asyncio.run(work)
+
+
+def tell(message: str) -> None:
+    """A line for the person at the terminal: never on standard output."""
+    typer.echo(message, err=True)
+
+
+def at_terminal() -> bool:
+    """Whether a person watches standard error."""
+    return sys.stderr.isatty()

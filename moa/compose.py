@@ -1,0 +1,321 @@
+"""Composing a graph in Python: the same specification that a YAML file makes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from moa.backends.base import Backend
+from moa.errors import SpecError, UsageError
+from moa.graph.bind import Bindings
+from moa.graph.compile import compile_graph
+from moa.graph.plan import Plan
+from moa.nodes.selector import Selector
+from moa.run.budget import Budget
+from moa.run.conversation import Question
+from moa.run.reply import Reply
+from moa.run.runner import Piece, Runner, Stream
+from moa.run.store import Store
+from moa.spec.agent import AgentSpec, Sampling
+from moa.spec.build import spec_from
+from moa.spec.catalogue import load_graph
+from moa.spec.graph import GraphSpec, NodeSpec, Overflow, Rounds, Subsets, Window
+from moa.spec.model import ModelSpec
+from moa.spec.registry import BACKENDS, SELECTORS
+
+
+class Node:
+    """A node of a graph under construction; pass it as an input of another."""
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.graph = graph
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name!r} of graph {self.graph.name!r}>"
+
+
+Hears = Node | str | Sequence["Node | str"]
+Inputs = Hears | Mapping[str, Hears]
+
+
+class Graph:
+    """An ensemble: agents and selectors, who hears whom, and which of them answers.
+
+    `graph.agent(...)` and `graph.select(...)` add nodes; assigning one to an attribute names it, so
+    `graph.answer = graph.agent(...)` is the node that answers. `spec` is what a YAML file would hold.
+    """
+
+    name: str
+    revision: int
+    """Counts changes; a plan belongs to one revision."""
+    answer: Node
+
+    def __init__(
+        self,
+        name: str = "graph",
+        *,
+        description: str = "",
+        source: str | None = None,
+        overflow: Overflow = "truncate",
+    ) -> None:
+        self.name = name
+        self.revision = 0
+        self._about: dict[str, Any] = {"description": description, "source": source, "overflow": overflow}
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._handles: dict[str, Node] = {}
+        self._bindings = Bindings()
+        self._near: Path | None = None
+        self._answer: str | None = None
+
+    @classmethod
+    def from_spec(cls, spec: GraphSpec, *, near: Path | None = None) -> Graph:
+        """A graph with the nodes of `spec`; `near` is the folder that its relative paths mean."""
+        graph = cls(
+            spec.name or "graph", description=spec.description, source=spec.source, overflow=spec.overflow
+        )
+        graph._about["slots"] = dict(spec.slots)
+        graph._near = near
+        graph._answer = spec.answer
+        for name, node in spec.nodes.items():
+            graph._nodes[name] = {"spec": node}
+            graph._handles[name] = Node(graph, name)
+        return graph
+
+    def agent(
+        self,
+        agent: str | AgentSpec,
+        *,
+        model: str | None = None,
+        models: Sequence[str] | None = None,
+        samples: int = 1,
+        inputs: Inputs | None = None,
+        name: str | None = None,
+        window: Window | Mapping[str, int] | None = None,
+        subsets: Subsets | Mapping[str, int] | str | None = None,
+        rounds: Rounds | int | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
+        vars: Mapping[str, JsonValue] | None = None,
+        quorum: int | None = None,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        overflow: Overflow | None = None,
+    ) -> Node:
+        """Add nodes that ask a model.
+
+        Args:
+            agent: a name of the catalogue, a path to an agent file, or an `AgentSpec`.
+            model: a model's name or a slot.
+            models: several of them, one node each.
+            samples: independent samples of each model.
+            inputs: the nodes that are heard: one, several (residual edges), or by the agent's input names.
+            name: the node's name; by default the agent's, or the attribute it is assigned to.
+            window: sliding window over the references (Self-MoA-Seq).
+            subsets: one node per subset of the references.
+            rounds: repetitions, each hearing the one before.
+            sampling: values over the agent's own.
+            vars: values for the agent's templates.
+            quorum: fire as soon as this many inputs have answered.
+            deadline: seconds to wait for all inputs before a quorum suffices.
+            timeout: seconds that the node may take.
+            overflow: what to do when references do not fit the context window.
+        """
+        stem = agent.name if isinstance(agent, AgentSpec) else Path(agent).stem
+        return self._add(name or self._free_name(stem or "node"), {"agent": agent, **_given(locals())})
+
+    def select(
+        self,
+        selector: str | Mapping[str, Mapping[str, JsonValue]],
+        *,
+        inputs: Inputs,
+        agent: str | AgentSpec | None = None,
+        model: str | None = None,
+        name: str | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
+        vars: Mapping[str, JsonValue] | None = None,
+        rounds: Rounds | int | None = None,
+        quorum: int | None = None,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        overflow: Overflow | None = None,
+    ) -> Node:
+        """Add a node that keeps, orders or labels responses: `"majority"` or `{"top-k": {"k": 3}}`.
+
+        A selector that asks through an agent (such as `top-k`) needs `agent` and `model` too; the other
+        arguments are those of `agent`.
+        """
+        stem = selector if isinstance(selector, str) else next(iter(selector), "select")
+        given = _given(locals())
+        return self._add(name or self._free_name(stem), {"select": selector, "agent": agent, **given})
+
+    def bind(self, models: str | Mapping[str, str]) -> Graph:
+        """Bind slots to models by name, or every slot to one model; returns the graph itself."""
+        if isinstance(models, str):
+            self._bindings = Bindings(self._bindings.slots, models)
+        else:
+            self._bindings = Bindings({**self._bindings.slots, **models}, self._bindings.rest)
+        self.revision += 1
+        return self
+
+    @property
+    def spec(self) -> GraphSpec:
+        """The specification; raises `SpecError` with every mistake at once."""
+        nodes = {name: _node_spec(fields) for name, fields in self._nodes.items()}
+        about = {key: value for key, value in self._about.items() if value}
+        return spec_from(GraphSpec, {"name": self.name, **about, "nodes": nodes, "answer": self._answer})
+
+    def plan(self, models: Mapping[str, ModelSpec] | None = None) -> Plan:
+        """The compiled graph with its slots bound; `models` are entries of a models.yaml."""
+        bindings = Bindings(
+            self._bindings.slots, self._bindings.rest, {**self._bindings.models, **(models or {})}
+        )
+        return compile_graph(self.spec, bindings, near=self._near)
+
+    async def run(
+        self,
+        question: Question,
+        *,
+        store: str | Path | Store | None = None,
+        seed: int = 0,
+        budget: Budget | None = None,
+        timeout: float | None = None,
+        models: str | Path | Mapping[str, ModelSpec] | None = None,
+    ) -> Reply:
+        """Answer one question with a runner of its own; raises the error where there is no answer."""
+        async with Runner(store=store, seed=seed, budget=budget, timeout=timeout, models=models) as runner:
+            return await runner.run(self, question)
+
+    def run_sync(
+        self,
+        question: Question,
+        *,
+        store: str | Path | Store | None = None,
+        seed: int = 0,
+        budget: Budget | None = None,
+        timeout: float | None = None,
+        models: str | Path | Mapping[str, ModelSpec] | None = None,
+    ) -> Reply:
+        """`run` for code that is not asynchronous."""
+        return asyncio.run(
+            self.run(question, store=store, seed=seed, budget=budget, timeout=timeout, models=models)
+        )
+
+    async def stream(
+        self,
+        question: Question,
+        *,
+        store: str | Path | Store | None = None,
+        seed: int = 0,
+        budget: Budget | None = None,
+        timeout: float | None = None,
+        models: str | Path | Mapping[str, ModelSpec] | None = None,
+    ) -> AsyncIterator[Piece]:
+        """Pieces of the answer as they arrive (`Runner.stream` gives the whole reply too)."""
+        async with Runner(store=store, seed=seed, budget=budget, timeout=timeout, models=models) as runner:
+            stream = Stream(runner, self, question)
+            async for piece in stream:
+                yield piece
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Node):
+            self._name_node(value, name)
+        else:
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Node:
+        try:
+            return self.__dict__["_handles"][name]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(f"graph has no node and no attribute {name!r}") from None
+
+    def _add(self, name: str, fields: dict[str, Any]) -> Node:
+        if name in self._nodes:
+            raise SpecError(f"the graph {self.name!r} has a node {name!r} already: give another `name`")
+        self._nodes[name] = {**fields, "inputs": self._input_names(fields.get("inputs"))}
+        self._handles[name] = Node(self, name)
+        self.revision += 1
+        return self._handles[name]
+
+    def _free_name(self, stem: str) -> str:
+        number = 1
+        while (name := stem if number == 1 else f"{stem}-{number}") in self._nodes:
+            number += 1
+        return name
+
+    def _name_node(self, node: Node, name: str) -> None:
+        """Rename a node, keeping its place among the others and every input that mentions it."""
+        if node.graph is not self:
+            raise UsageError(f"{node!r} belongs to another graph")
+        if name != node.name and name in self._nodes:
+            raise SpecError(f"the graph {self.name!r} has a node {name!r} already")
+        old, node.name = node.name, name
+        self._nodes = {name if key == old else key: value for key, value in self._nodes.items()}
+        self._handles[name] = self._handles.pop(old)
+        self.revision += 1
+
+    def _input_names(self, inputs: Inputs | None) -> Any:
+        """Inputs as they were given, checked, with nodes that later renames still reach."""
+        if isinstance(inputs, Mapping):
+            return {role: self._input_names(hears) for role, hears in inputs.items()}
+        if isinstance(inputs, Node):
+            if inputs.graph is not self:
+                raise UsageError(f"{inputs!r} belongs to another graph")
+            return inputs
+        if inputs is None or isinstance(inputs, str):
+            return inputs
+        return [self._input_names(item) for item in inputs]
+
+
+def load(graph: str | Path, *, models: str | Mapping[str, str] | None = None) -> Graph:
+    """A graph of the catalogue or of a YAML file, with its slots bound to `models`.
+
+    Args:
+        graph: a catalogue name such as `self-moa`, or a path.
+        models: a model for each slot, or one model for all of them; unbound, the embedded model answers.
+    """
+    located = load_graph(str(graph))
+    loaded = Graph.from_spec(located.spec, near=located.folder)
+    return loaded.bind(models) if models else loaded
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The wiring and settings of a node that were given."""
+    fields = NodeSpec.model_fields.keys() - {"agent", "select"}
+    return {key: value for key, value in arguments.items() if key in fields and value is not None}
+
+
+def _node_spec(fields: Mapping[str, Any]) -> Any:
+    if "spec" in fields:
+        return fields["spec"]
+    return {key: _named(value) for key, value in fields.items() if value is not None}
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, Node):
+        return value.name
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _named(item) for key, item in value.items()}
+    return value
+
+
+def register_selector(name: str, selector: type[Selector]) -> None:
+    """Make a selector of your own usable by name in this process.
+
+    An installed package does the same with an entry point in the group `moa.selectors`.
+    """
+    SELECTORS.register(name, selector)
+
+
+def register_backend(name: str, backend: Callable[[ModelSpec], Backend]) -> None:
+    """Make models called `name:...` go to a backend of your own in this process.
+
+    `backend` is called with the model's spec. An installed package does the same with an entry point in the
+    group `moa.backends`.
+    """
+    BACKENDS.register(name, backend)

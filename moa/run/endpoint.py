@@ -1,0 +1,124 @@
+"""A model as the engine asks it: its backend behind retries and limits, and what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from moa.backends.base import Backend, Message
+from moa.backends.resolve import connect, identity, model_spec, settle
+from moa.errors import BackendError
+from moa.run.limits import AdaptiveLimiter, Bucket, Limited
+from moa.run.retry import Notice, Retrying, RetryPolicy
+from moa.run.tokens import estimate_tokens
+from moa.spec.agent import Sampling
+from moa.spec.model import ModelSpec
+
+RETRY_NOTICE: ContextVar[Notice | None] = ContextVar("RETRY_NOTICE", default=None)
+"""Who wants to hear of retries of the requests that the current task sends."""
+
+
+def _notify(attempt: int, delay: float, error: BackendError) -> None:
+    if notice := RETRY_NOTICE.get():
+        notice(attempt, delay, error)
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One bound model of a runner; `prepare` it before the first request."""
+
+    name: str
+    spec: ModelSpec
+    backend: Backend
+    origin: Backend
+    """The backend itself, inside its wrappers."""
+    identity: str = ""
+    """What the store knows the model by."""
+    context: int | None = None
+    """The context window in tokens; None where nobody knows it."""
+    ready: bool = False
+
+    async def prepare(self) -> None:
+        """Learn what only the server knows: which model it has, and how long its window is."""
+        self.spec = await settle(self.spec)
+        self.identity = identity(self.spec)
+        self.context = self.spec.context
+        probe = getattr(self.origin, "context_length", None)
+        if self.context is None and probe is not None:
+            self.context = await probe()
+        self.ready = True
+
+    async def count_tokens(self, messages: tuple[Message, ...]) -> int:
+        """Tokens of the prompt by the model's own tokenizer where there is one, else estimated."""
+        count = getattr(self.origin, "count_tokens", None)
+        return int(await count(messages)) if count is not None else estimate_tokens(messages)
+
+    def params(self, sampling: Sampling) -> dict[str, Any]:
+        """Request-body fields for a node's sampling on this model."""
+        params = sampling.over(self.spec.sampling).params()
+        longest = self.spec.max_output or getattr(self.origin, "max_output", None)
+        if longest is not None:
+            params["max_tokens"] = min(longest, params.get("max_tokens", longest))
+        return params
+
+
+class Endpoints:
+    """The endpoints of a runner, connected when first used and closed together.
+
+    Models on one server share its limiter, unless a model has a `concurrency` of its own.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelSpec],
+        backends: Mapping[str, Backend],
+        *,
+        retry: RetryPolicy | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._models = models
+        self._backends = backends
+        self._retry = retry
+        self._seed = seed
+        self._endpoints: dict[str, Endpoint] = {}
+        self._limiters: dict[str, AdaptiveLimiter] = {}
+
+    def get(self, name: str) -> Endpoint:
+        """The endpoint of a bound model name."""
+        if name not in self._endpoints:
+            self._endpoints[name] = self._connect(name)
+        return self._endpoints[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._endpoints.values())
+
+    async def aclose(self) -> None:
+        """Close every backend that this runner connected; those lent to it stay open."""
+        for endpoint in self._endpoints.values():
+            if endpoint.name not in self._backends:
+                await endpoint.backend.aclose()
+        self._endpoints.clear()
+
+    def _connect(self, name: str) -> Endpoint:
+        lent = self._backends.get(name)
+        spec = ModelSpec(name=name, provider="custom", model=name) if lent else model_spec(name, self._models)
+        origin = lent or connect(spec)
+        limits = spec.limits
+        limited = Limited(
+            origin,
+            self._limiter(spec, origin),
+            requests=Bucket(limits.rpm) if limits.rpm else None,
+            tokens=Bucket(limits.tpm) if limits.tpm else None,
+        )
+        backend = Retrying(limited, self._retry, notice=_notify, seed=self._seed)
+        return Endpoint(name, spec, backend, origin)
+
+    def _limiter(self, spec: ModelSpec, origin: Backend) -> AdaptiveLimiter:
+        fixed = spec.limits.concurrency or getattr(origin, "concurrency", None)
+        shared = spec.base_url or spec.provider or ""
+        key = f"model {spec.name}" if fixed else f"server {shared}"
+        if key not in self._limiters:
+            self._limiters[key] = AdaptiveLimiter(fixed)
+        return self._limiters[key]

@@ -1,0 +1,212 @@
+"""How fast an endpoint is asked: adaptive concurrency, and the rates that the user configured."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from moa.backends.base import Backend, Completion, Emit, Request, WrapperBackend
+from moa.errors import BackendError, BackendTimeoutError, RateLimitedError
+from moa.run.tokens import estimate_tokens
+
+START = 64
+"""Requests in flight at first: what one vLLM server or one paid account takes without complaint."""
+CEILING = 512
+PAUSE_AFTER = 3
+"""Refusals in a row, with no success between them, after which the whole endpoint waits."""
+
+Clock = Callable[[], float]
+
+
+class _Waiter(NamedTuple):
+    priority: int
+    order: int
+    turn: asyncio.Future[None]
+
+
+class AdaptiveLimiter:
+    """Requests in flight at one endpoint: additive increase, multiplicative decrease (AIMD).
+
+    The limit grows by one for every `limit` successes while it is really used (and doubles until the
+    first refusal), and shrinks when the server refuses: gently when refusals are rare, by half when
+    they are the rule. Waiting requests go in order of priority, then of arrival. With `fixed` the
+    limit starts there and never grows past it.
+    """
+
+    def __init__(self, fixed: int | None = None, *, clock: Clock = time.monotonic) -> None:
+        self.limit: float = fixed or START
+        self.ceiling = fixed or CEILING
+        self.in_flight = 0
+        self._clock = clock
+        self._waiting: list[_Waiter] = []
+        self._order = 0
+        self._successes = 0
+        self._full = False
+        self._refused_in_row = 0
+        self._refused_ever = False
+        self._shrunk_at = float("-inf")
+        self._resume_at = 0.0
+        self._wake: asyncio.TimerHandle | None = None
+
+    async def acquire(self, priority: int = 0) -> float:
+        """Wait for a place; returns the time at which it was given, for `release`."""
+        if self._waiting or self.in_flight >= self.limit or self._paused():
+            await self._wait(priority)
+        else:
+            self._enter()
+        return self._clock()
+
+    def release(self, since: float, error: BaseException | None = None) -> None:
+        """Give the place back and learn from how the request ended."""
+        self.in_flight -= 1
+        if error is None:
+            self._succeeded()
+        elif isinstance(error, RateLimitedError) or getattr(error, "status", None) == 503:
+            self._refused(since, getattr(error, "retry_after", None))
+        elif isinstance(error, BackendTimeoutError):
+            self._shrink(since)
+        self._admit()
+
+    def _enter(self) -> None:
+        self.in_flight += 1
+        self._full = self._full or self.in_flight >= int(self.limit)
+
+    def _paused(self) -> bool:
+        return self._resume_at > 0 and self._clock() < self._resume_at
+
+    async def _wait(self, priority: int) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._order += 1
+        heapq.heappush(self._waiting, _Waiter(priority, self._order, turn))
+        self._schedule_wake()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.in_flight -= 1
+                self._admit()
+            raise
+
+    def _admit(self) -> None:
+        if self._paused():
+            self._schedule_wake()
+            return
+        while self._waiting and self.in_flight < self.limit:
+            waiter = heapq.heappop(self._waiting)
+            if not waiter.turn.done():
+                self._enter()
+                waiter.turn.set_result(None)
+
+    def _schedule_wake(self) -> None:
+        if self._wake is None and self._paused():
+            loop = asyncio.get_running_loop()
+            self._wake = loop.call_later(max(0.0, self._resume_at - self._clock()), self._awake)
+
+    def _awake(self) -> None:
+        self._wake = None
+        self._admit()
+
+    def _succeeded(self) -> None:
+        self._refused_in_row = 0
+        self._successes += 1
+        if self._full and self._successes >= self.limit and self.limit < self.ceiling:
+            self._successes = 0
+            self._full = False
+            grown = self.limit + 1 if self._refused_ever else self.limit * 2
+            self.limit = min(float(self.ceiling), grown)
+
+    def _refused(self, since: float, retry_after: float | None) -> None:
+        self._refused_ever = True
+        self._refused_in_row += 1
+        self._shrink(since)
+        if retry_after and self._refused_in_row >= PAUSE_AFTER:
+            self._resume_at = max(self._resume_at, self._clock() + retry_after)
+
+    def _shrink(self, since: float) -> None:
+        """Once per round trip: requests sent before the last decrease carry no news."""
+        if since < self._shrunk_at:
+            return
+        rare = self._successes * 2 >= self.limit
+        self.limit = max(1.0, self.limit * (0.9 if rare else 0.5))
+        self._successes = 0
+        self._shrunk_at = self._clock()
+
+
+class Bucket:
+    """A rate per minute, paid in advance and settled afterwards.
+
+    One second's worth may be spent at once, so no minute sees more than the rate and a sixtieth. An
+    amount larger than that goes through alone and leaves a debt.
+    """
+
+    def __init__(self, per_minute: float, *, clock: Clock = time.monotonic) -> None:
+        self.rate = per_minute / 60
+        self.capacity = max(1.0, self.rate)
+        self.level = self.capacity
+        self._clock = clock
+        self._filled_at = clock()
+        self._turn = asyncio.Lock()
+
+    async def take(self, amount: float) -> None:
+        """Wait until `amount` may be spent, and spend it."""
+        async with self._turn:
+            missing = min(amount, self.capacity) - self._fill()
+            if missing > 0:
+                await asyncio.sleep(missing / self.rate)
+                self._fill()
+            self.level -= amount
+
+    def settle(self, amount: float) -> None:
+        """Spend `amount` more (or, if negative, give it back) now that the true cost is known."""
+        self.level = min(self.capacity, self.level - amount)
+
+    def _fill(self) -> float:
+        now = self._clock()
+        self.level = min(self.capacity, self.level + (now - self._filled_at) * self.rate)
+        self._filled_at = now
+        return self.level
+
+
+class Limited(WrapperBackend):
+    """A backend behind a limiter and, where configured, requests and tokens per minute."""
+
+    def __init__(
+        self,
+        inner: Backend,
+        limiter: AdaptiveLimiter,
+        *,
+        requests: Bucket | None = None,
+        tokens: Bucket | None = None,
+    ) -> None:
+        super().__init__(inner)
+        self.limiter = limiter
+        self.requests = requests
+        self.tokens = tokens
+
+    async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
+        """Wait for rate and place, then ask."""
+        reserved = await self._pay(request) if self.requests or self.tokens else 0
+        since = await self.limiter.acquire(request.priority)
+        error: BaseException | None = None
+        try:
+            completion = await self.inner.complete(request, emit)
+        except (BackendError, asyncio.CancelledError) as raised:
+            error = raised
+            raise
+        finally:
+            self.limiter.release(since, error)
+        if self.tokens:
+            self.tokens.settle(completion.usage.total_tokens - reserved)
+        return completion
+
+    async def _pay(self, request: Request) -> int:
+        if self.requests:
+            await self.requests.take(1)
+        if self.tokens is None:
+            return 0
+        reserved = estimate_tokens(request.messages)
+        await self.tokens.take(reserved)
+        return reserved

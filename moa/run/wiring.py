@@ -1,0 +1,93 @@
+"""A plan as the scheduler needs it: units that fire together, and what waits for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from moa.graph.plan import Plan, PlanNode
+from moa.run.endpoint import Endpoint, Endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Nodes that are one request: equal samples of one model, or a single node."""
+
+    index: int
+    nodes: tuple[PlanNode, ...]
+    samples: tuple[int, ...]
+    sources: tuple[str, ...]
+    roles: tuple[tuple[str, tuple[str, ...]], ...]
+    """For each input of the agent, the nodes that fill it, in order and with repeats."""
+    needed: int
+    """Usable inputs without which the unit cannot fire."""
+    eager: bool
+    """Whether it fires as soon as it has `needed` of them."""
+    deadline: float | None
+    endpoint: Endpoint | None
+    params: Mapping[str, Any]
+
+    @property
+    def first(self) -> PlanNode:
+        return self.nodes[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The units of a plan, who feeds whom, and which units start at once."""
+
+    plan: Plan
+    units: tuple[Unit, ...]
+    unit_of: Mapping[str, Unit]
+    consumers: Mapping[str, tuple[Unit, ...]]
+    roots: tuple[Unit, ...]
+
+
+def wire(plan: Plan, endpoints: Endpoints) -> Wiring:
+    """Group a plan's nodes into units and bind them to endpoints."""
+    alone = _inputs_of_the_impatient(plan)
+    groups: dict[object, list[PlanNode]] = {}
+    for node in plan.nodes:
+        groups.setdefault(_collapse_key(node, alone), []).append(node)
+    units = tuple(_unit(index, nodes, endpoints) for index, nodes in enumerate(groups.values()))
+    unit_of = {node.id: unit for unit in units for node in unit.nodes}
+    consumers = {
+        node.id: tuple({unit_of[c].index: unit_of[c] for c in plan.consumers[node.id]}.values())
+        for node in plan.nodes
+    }
+    return Wiring(plan, units, unit_of, consumers, tuple(unit for unit in units if not unit.sources))
+
+
+def _inputs_of_the_impatient(plan: Plan) -> set[str]:
+    """Nodes that somebody may stop waiting for: each must be a request of its own to be cancelled."""
+    impatient = (node for node in plan.nodes if node.quorum is not None or node.deadline is not None)
+    return {source for node in impatient for source in node.sources}
+
+
+def _collapse_key(node: PlanNode, alone: set[str]) -> object:
+    if node.agent is None or node.select is not None or node.id in alone:
+        return node.id
+    content = (node.agent.model_dump_json(), node.sampling.model_dump_json(), repr(sorted(node.vars.items())))
+    return (node.model, node.inputs, content, node.timeout, node.overflow, node.quorum, node.deadline)
+
+
+def _unit(index: int, nodes: list[PlanNode], endpoints: Endpoints) -> Unit:
+    first = nodes[0]
+    sources = first.sources
+    roles: dict[str, list[str]] = {}
+    for edge in first.inputs:
+        roles.setdefault(edge.role, []).append(edge.node)
+    endpoint = endpoints.get(first.model) if first.model is not None else None
+    return Unit(
+        index=index,
+        nodes=tuple(nodes),
+        samples=tuple(node.sample for node in nodes),
+        sources=sources,
+        roles=tuple((role, tuple(ids)) for role, ids in roles.items()),
+        needed=first.quorum or (len(sources) + 1) // 2,
+        eager=first.quorum is not None and first.deadline is None,
+        deadline=first.deadline,
+        endpoint=endpoint,
+        params=endpoint.params(first.sampling) if endpoint else {},
+    )
