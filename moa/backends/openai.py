@@ -1,29 +1,369 @@
-"""Any server with the OpenAI API (placeholder until the client is complete)."""
+"""Any server with the OpenAI API: hosted providers, vLLM, llama.cpp, Ollama, LM Studio."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from moa.backends.base import Completion, Emit, Request
+from pydantic import Field, ValidationError
+from yarl import URL
+
+from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request
+from moa.backends.counting import Counter, listed_window
+from moa.backends.failures import Refused, Subject, failure, read_error
+from moa.backends.providers import endpoint
+from moa.backends.quirks import Quirks
+from moa.backends.redact import Secret
+from moa.backends.replies import Gathering, Malformed, parse, read_completion
+from moa.backends.wire import Answer, Wire
+from moa.errors import (
+    AuthenticationError,
+    BackendError,
+    BackendTimeoutError,
+    ContentFilteredError,
+    InvalidReplyError,
+    ModelNotFoundError,
+    UsageError,
+)
+from moa.spec.agent import Spec
 from moa.spec.model import ModelSpec
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+LESSONS = 12
+"""Refusals that one request may learn from before the last of them stands."""
+PROBE_SECONDS = 10.0
+"""How long the server may take to describe its models."""
+_ENGINE_FIELDS = frozenset({"n", "stream", "stream_options", "model", "messages"})
+"""Fields that are ours to set; in `params` they would break the count of choices or the reading."""
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
+
+
+class HttpOptions(Spec):
+    """`options` of a model that is asked over HTTP."""
+
+    stall: float = Field(600.0, gt=0)
+    """Seconds without a byte after which a reply counts as stalled."""
+    priority: bool = False
+    """Send each request's distance to the answer as vLLM's `priority` (needs its priority scheduling)."""
+
 
 class OpenAICompatible:
-    """A model behind an OpenAI-compatible HTTP API."""
+    """A model behind an OpenAI-compatible HTTP API; one attempt per call.
 
-    def __init__(self, spec: ModelSpec, *, session: ClientSession | None = None) -> None:
+    What the server does not take (several choices, a seed, a temperature, the name of a field) is learnt
+    from its refusals, once; `notes` tells what that changes.
+
+    Args:
+        spec: The model. Its key is read from the environment at the first request.
+        session: Shared connections (see `moa.backends.wire.open_session`), closed by the caller.
+        environ: Where keys and addresses are looked up.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        session: ClientSession | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self.spec = spec
+        self.name = spec.name or spec.model or spec.base_url or ""
+        self._endpoint = endpoint(spec, environ)
+        self._options = read_options(spec)
+        self._session = session
+        self._environ = environ
+        root = URL(self._endpoint.base_url)
+        self._chat, self._models = joined(root, "chat/completions"), joined(root, "models")
+        preset = self._endpoint.preset
+        self._quirks = Quirks(self.name, preset, official=self._endpoint.base_url == preset.base_url)
+        self._wire: Wire | None = None
+        self._counter: Counter | None = None
+        self._model = spec.model
+        self._window: int | None = spec.context
+        self._listed: list[Mapping[str, Any]] | None = None
 
-    async def model_id(self) -> str:
-        """The model's id."""
-        raise NotImplementedError
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about this server, such as a sampling field that it does not take."""
+        return self._quirks.notes()
+
+    def most(self, params: Mapping[str, Any]) -> int | None:
+        """The largest `n` that one HTTP request carries, as far as is known; more are sent side by side."""
+        return self._quirks.most(params)
 
     async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
-        """Ask the model."""
-        raise NotImplementedError
+        """Ask for `request.n` samples; with `emit`, as streams.
+
+        Raises:
+            BackendError: one line that names the model and what to do.
+        """
+        if request.timeout is None:
+            return self._checked(request, await self._complete(request, emit))
+        try:
+            async with asyncio.timeout(request.timeout):
+                return self._checked(request, await self._complete(request, emit))
+        except TimeoutError:
+            pass
+        raise BackendTimeoutError(f"{self.name}: no whole reply within {request.timeout:g} s")
 
     async def aclose(self) -> None:
-        """Close."""
+        """Close the connections, unless they are shared."""
+        if self._wire is not None:
+            await self._wire.aclose()
+
+    async def model_id(self) -> str:
+        """The model's id; where the spec has none, the server's only model."""
+        if not self._model:
+            ids = [str(model.get("id")) for model in await self.models()]
+            if len(ids) != 1:
+                found = f"has {len(ids)} models ({', '.join(ids[:8])})" if ids else "lists no model"
+                raise ModelNotFoundError(f"{self.name}: the server {found}; name one: {self.name}#MODEL")
+            self._model = ids[0]
+        return self._model
+
+    async def models(self) -> list[Mapping[str, Any]]:
+        """The models that the server lists, as it describes them."""
+        try:
+            return read_models_list(self._read(await self._connected().get(self._models)))
+        except Refused as refused:
+            error = self._failure(refused)
+        raise error
+
+    async def context_length(self) -> int | None:
+        """The context window in tokens: as configured, or as the server says; asked at most once."""
+        if self._window is None and self._listed is None:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    self._listed = await self.models()
+            except (BackendError, TimeoutError):
+                # The same trouble meets the first request, which reports it.
+                self._listed = []
+            self._window = listed_window(self._listed, self._model)
+        return self._window
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt: by the server or a tokenizer where there is one, else estimated."""
+        if self._counter is None:
+            model = await self.model_id()
+            at = self._endpoint
+            self._counter = Counter(
+                self._connected(),
+                URL(at.base_url),
+                model,
+                tokenizer=self.spec.tokenizer,
+                ask_server=at.base_url != at.preset.base_url,
+            )
+        return await self._counter.count(messages)
+
+    async def _complete(self, request: Request, emit: Emit | None) -> Completion:
+        n = request.n
+        for _ in range(LESSONS):
+            if n > 1 and (most := self._quirks.most(request.params)) is not None and most < n:
+                return await self._apart(request, emit, most)
+            body = await self._body(request, emit)
+            try:
+                completion = await (
+                    self._whole(request, body) if emit is None else self._stream(request, body, emit)
+                )
+            except Refused as refused:
+                lesson, error = self._quirks.learn(refused.status, refused.told, body), self._failure(refused)
+            else:
+                if len(completion.choices) < n:
+                    return await self._top_up(request, emit, completion)
+                return completion
+            if not lesson:
+                break
+        raise error
+
+    async def _body(self, request: Request, emit: Emit | None) -> dict[str, Any]:
+        body = {**self.spec.body, **request.params}
+        if not _ENGINE_FIELDS.isdisjoint(body):
+            body = {name: value for name, value in body.items() if name not in _ENGINE_FIELDS}
+        body["model"] = self._model or await self.model_id()
+        body["messages"] = request.messages
+        if request.n > 1:
+            body["n"] = request.n
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if emit is not None:
+            body["stream"] = True
+            body["stream_options"] = {"include_usage": True}
+        if self._options.priority:
+            body["priority"] = request.priority
+        if self.spec.max_output is not None:
+            _cap(body, self.spec.max_output)
+        self._quirks.adapt(body)
+        return body
+
+    async def _whole(self, request: Request, body: dict[str, Any]) -> Completion:
+        wire = self._wire or self._connected()
+        answer = await wire.post(self._chat, _encode(body).encode())
+        return self._completion(self._read(answer), request)
+
+    async def _stream(self, request: Request, body: dict[str, Any], emit: Emit) -> Completion:
+        gathering = Gathering(request.n, emit)
+        try:
+            answer = await self._connected().post(self._chat, _encode(body).encode(), gathering.feed)
+            if answer.body is not None:
+                return self._told_at_once(self._completion(self._read(answer), request), emit)
+            return self._completion(gathering.whole(), request)
+        except Malformed as malformed:
+            error: BackendError = InvalidReplyError(f"{self.name}: {malformed}")
+        except Refused as refused:
+            if not gathering.begun:
+                raise
+            error = self._failure(refused)
+        raise error
+
+    def _told_at_once(self, completion: Completion, emit: Emit) -> Completion:
+        """The server did not stream; the listener hears each text whole."""
+        for index, choice in enumerate(completion.choices):
+            if choice.text or choice.reasoning:
+                emit(Delta(index, choice.text, reasoning=choice.reasoning or ""))
+        return completion
+
+    def _read(self, answer: Answer) -> Any:
+        """The JSON value of an answer; raises `Refused` for an error status."""
+        body = answer.body or b""
+        if answer.status >= 300:
+            raise Refused(answer.status, read_error(body), answer.headers)
+        try:
+            return parse(body)
+        except Malformed as malformed:
+            told = read_error(body).message if body.lstrip().startswith(b"<") else ""
+            page = f" but a web page ({told}); is the address of the API right?" if told else ""
+            error = InvalidReplyError(f"{self.name}: {malformed}{page}")
+        raise error
+
+    def _completion(self, payload: Any, request: Request) -> Completion:
+        try:
+            return read_completion(payload, request.n, request.messages)
+        except Malformed as malformed:
+            error = InvalidReplyError(f"{self.name}: {malformed}")
+        raise error
+
+    def _failure(self, refused: Refused) -> BackendError:
+        return failure(self._connected().subject, refused, time.time())
+
+    def _checked(self, request: Request, completion: Completion) -> Completion:
+        """Refuse a reply that the filter took away; note what was asked for and is not there."""
+        choices = completion.choices
+        if not choices[0].text and all(_filtered(choice) for choice in choices):
+            raise ContentFilteredError(f"{self.name}: the provider's content filter took the reply away")
+        if request.params.get("logprobs") and choices[0].logprobs is None:
+            self._quirks.note("logprobs", "does not return the log-probabilities that it is asked for")
+        return completion
+
+    async def _top_up(self, request: Request, emit: Emit | None, first: Completion) -> Completion:
+        """The server sent fewer choices than it was asked for: keep them, ask for the others."""
+        came = len(first.choices)
+        self._quirks.got(came)
+        rest = await self._complete(_part(request, came, request.n - came), _shifted(emit, came))
+        return replace(first, choices=first.choices + rest.choices)
+
+    async def _apart(self, request: Request, emit: Emit | None, most: int) -> Completion:
+        """Requests of at most `most` samples, side by side."""
+        starts = range(0, request.n, most)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(
+                        self._complete(
+                            _part(request, start, min(most, request.n - start)), _shifted(emit, start)
+                        )
+                    )
+                    for start in starts
+                ]
+        except* BackendError as failed:
+            errors = failed
+        else:
+            parts = [task.result() for task in tasks]
+            return replace(parts[0], choices=tuple(choice for part in parts for choice in part.choices))
+        raise _first(errors)
+
+    def _connected(self) -> Wire:
+        if self._wire is None:
+            at = self._endpoint
+            subject = Subject(self.name, self._model, at.base_url, at.key_env, self._secret())
+            self._wire = Wire(
+                subject, stall=self._options.stall, session=self._session, environ=self._environ
+            )
+        return self._wire
+
+    def _secret(self) -> Secret | None:
+        """The key, from its variable."""
+        variable = self._endpoint.key_env
+        value = self._environ.get(variable, "").strip() if variable else ""
+        if not value:
+            if self._endpoint.needs_key:
+                raise AuthenticationError(f"{self.name} needs a key: set the environment variable {variable}")
+            return None
+        if not (value.isascii() and value.isprintable()):
+            raise AuthenticationError(
+                f"{self.name}: the key in {variable} holds characters that cannot be sent; was it copied whole?"
+            )
+        return Secret(value)
+
+
+def read_options(spec: ModelSpec) -> HttpOptions:
+    """The options of a model; raises `UsageError` for unknown ones."""
+    try:
+        return HttpOptions.model_validate(spec.options)
+    except ValidationError as error:
+        place, said = error.errors()[0]["loc"], error.errors()[0]["msg"]
+        known = ", ".join(HttpOptions.model_fields)
+        raise UsageError(
+            f"{spec.name}: options.{'.'.join(map(str, place))}: {said} (known options: {known})"
+        ) from None
+
+
+def joined(root: URL, path: str) -> URL:
+    """`path` below the API's root; a query of the root (such as Azure's version) stays."""
+    return root.with_path(f"{root.path.rstrip('/')}/{path}", keep_query=True)
+
+
+def read_models_list(payload: Any) -> list[Mapping[str, Any]]:
+    """The entries of GET /models, which some servers send as a bare list."""
+    data = payload.get("data") if isinstance(payload, dict) else payload
+    return [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
+
+
+def _cap(body: dict[str, Any], most: int) -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        if isinstance(body.get(name), int) and body[name] > most:
+            body[name] = most
+
+
+def _filtered(choice: Choice) -> bool:
+    return choice.finish_reason == "content_filter" and not choice.text and not choice.tool_calls
+
+
+def _part(request: Request, start: int, n: int) -> Request:
+    """Samples `start` to `start + n` of a request, drawn as they would be within it."""
+    return replace(request, n=n, seed=None if request.seed is None else request.seed + start)
+
+
+def _shifted(emit: Emit | None, start: int) -> Emit | None:
+    if emit is None or start == 0:
+        return emit
+
+    def shifted(delta: Delta) -> None:
+        emit(replace(delta, index=delta.index + start))
+
+    return shifted
+
+
+def _first(group: BaseExceptionGroup[BackendError]) -> BackendError:
+    """One error of a group: one that another attempt cannot mend, if there is any."""
+    errors = [error for error in group.exceptions if isinstance(error, BackendError)]
+    return next((error for error in errors if not error.retryable), errors[0])
