@@ -15,6 +15,8 @@ from pydantic import (
     field_validator,
 )
 
+from moa.spec.words import refuse_secrets
+
 Reads = Literal["text", "choice", "score", "ranking", "json"]
 
 
@@ -58,6 +60,12 @@ class Sampling(Spec):
     reasoning_effort: str | None = None
     body: dict[str, JsonValue] = Field(default_factory=dict)
     """Any other field of the request body, passed through unchanged."""
+
+    @field_validator("body")
+    @classmethod
+    def _without_secrets(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        refuse_secrets(value)
+        return value
 
     def over(self, base: Sampling) -> Sampling:
         """These values where they are set, else those of `base`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple
@@ -12,6 +12,9 @@ import yaml
 
 from moa.errors import Problem, SpecError
 from moa.spec.words import quote, redact
+
+Path = tuple[str | int, ...]
+"""Keys and indices that lead to a value."""
 
 _DEEPEST = 60
 _MOST_VALUES = 100_000
@@ -35,12 +38,16 @@ _SYNTAX = (
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed YAML text. `source` names the file, `data` is plain Python (dict, list, str, numbers)."""
+    """A parsed YAML text. `source` names the file, `data` is plain Python (dict, list, str, numbers).
+
+    `renamed` holds, for the path of each key that `data` spells otherwise, the key as the text has it.
+    """
 
     source: str
     data: Any
     text: str = field(default="", repr=False)
     root: yaml.Node | None = field(default=None, repr=False, compare=False)
+    renamed: Mapping[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     def problem(self, loc: Sequence[str | int], message: str, *, key: bool = False) -> Problem:
         """The mistake `message` about the value at `loc`, or about its key.
@@ -53,13 +60,17 @@ class Document:
 
     def node(self, loc: Sequence[str | int]) -> yaml.Node | None:
         """The YAML node at exactly `loc`, or None."""
-        steps = list(_walk(self.root, loc)) if self.root is not None else []
+        steps = self._steps(loc)
         return steps[-1].value if len(steps) == len(loc) + 1 else None
+
+    def _steps(self, loc: Sequence[str | int]) -> list[_Step]:
+        written = [self.renamed.get((*loc[:index], part), part) for index, part in enumerate(loc)]
+        return list(_walk(self.root, written)) if self.root is not None else []
 
     def _mark(self, loc: Sequence[str | int], key: bool) -> yaml.Mark:
         if self.root is None:
             return _START
-        *_, last = _walk(self.root, loc)
+        last = self._steps(loc)[-1]
         in_block = isinstance(last.value, yaml.CollectionNode) and not last.value.flow_style
         shown = last.key if last.key is not None and (key or in_block) else last.value
         return shown.start_mark or _START

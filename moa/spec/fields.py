@@ -8,7 +8,8 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-Path = tuple[str | int, ...]
+from moa.spec.document import Path
+
 KEY_MARK = "[key]"
 """What pydantic puts after a key of a mapping that is wrong itself."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -11,10 +12,12 @@ from pydantic import ValidationError
 from moa.errors import Problem, SpecError, UsageError
 from moa.spec.agent import AgentSpec, Spec
 from moa.spec.document import Document, parse, parse_leniently
+from moa.spec.document import Path as DataPath
 from moa.spec.graph import GraphSpec
 from moa.spec.mistakes import Mistake, find_mistakes
 from moa.spec.model import ModelSpec, ModelsSpec
 from moa.spec.prompts import find_prompt_problems
+from moa.spec.repair import is_upset, repair
 
 __all__ = [
     "Document",
@@ -29,6 +32,9 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=Spec)
+
+_ATTEMPTS = 4
+"""Readings of one file, each past the mistakes of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +92,40 @@ def read_text(path: Path) -> str:
 class Examined(NamedTuple, Generic[T]):
     """A spec as far as it can be made out, and all that is wrong with it.
 
-    `spec` is None where the mistakes leave no doubt that checking further would only confuse.
+    `spec` is None where too little is right. `lost` are the places whose values had to be left out
+    of it. `document` is the file as `spec` sees it.
     """
 
     spec: T | None
     document: Document
     problems: list[Problem]
+    lost: set[DataPath]
 
 
 def examine(text: str, source: str, kind: type[T]) -> Examined[T]:
     """Read as much as possible; raises `SpecError` only for text that is not a YAML mapping at all."""
     document, problems = parse_leniently(text, source)
-    spec, mistakes = _validate(kind, document.data)
-    problems += [document.problem(m.path, m.message, key=m.key) for m in mistakes]
+    spec, lost = None, set[DataPath]()
+    for _ in range(_ATTEMPTS):
+        spec, mistakes = _validate(kind, document.data)
+        new = [mistake for mistake in mistakes if not is_upset(mistake.path, lost)]
+        problems += [document.problem(m.path, m.message, key=m.key) for m in new]
+        repaired = repair(document, mistakes) if mistakes else None
+        if repaired is None:
+            break
+        document, lost = repaired.document, lost | repaired.lost
     if spec is not None:
         spec = _named(spec, source)
-        problems += find_prompt_problems(spec, document)
-    return Examined(spec, document, sorted(problems, key=lambda problem: (problem.line, problem.column)))
+        problems += find_prompt_problems(spec, document, lost)
+    return Examined(spec, document, in_order(problems), lost)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems as they stand in the file, one at each position: the first that was found."""
+    by_place: dict[tuple[int, int], Problem] = {}
+    for problem in problems:
+        by_place.setdefault((problem.line, problem.column), problem)
+    return [by_place[place] for place in sorted(by_place)]
 
 
 def _read(path: Path, kind: type[T]) -> Located[T]:

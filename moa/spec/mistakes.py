@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from moa.spec.fields import Path, branches, models_at, place
+from moa.spec.document import Path
+from moa.spec.fields import branches, models_at, place
 from moa.spec.words import has_secret, is_secret_name, nearest, quote, redact
 
 _EXPECTED = {
@@ -196,11 +197,11 @@ def _unknown_key(path: Path, kind: type[BaseModel]) -> Mistake:
         return Mistake(path, _secret_remedy(key, known), key=True)
     inside = _inside(models)
     if key in inside:
-        return Mistake(path, f"unknown key {quote(key)} here; it belongs under `{inside[key]}`", key=True)
+        return Mistake(path, f"unknown key {quote(key)} here; it belongs under {inside[key]}", key=True)
     if meant := nearest(key, known):
         return Mistake(path, f"unknown key {quote(key)}; did you mean `{meant}`?", key=True, instead=meant)
     if meant := nearest(key, inside):
-        message = f"unknown key {quote(key)}; did you mean `{meant}` under `{inside[meant]}`?"
+        message = f"unknown key {quote(key)}; did you mean `{meant}` under {inside[meant]}?"
         return Mistake(path, message, key=True)
     return Mistake(path, f"unknown key {quote(key)}; known here: {', '.join(known)}", key=True)
 
@@ -214,11 +215,11 @@ def _secret_remedy(key: str, known: list[str]) -> str:
 
 
 def _inside(models: list[type[BaseModel]]) -> dict[str, str]:
-    """The keys one level below, each with the key that it belongs under; ambiguous ones are left out."""
+    """The keys one level below, each with the key or keys that it belongs under."""
     homes: dict[str, set[str]] = {}
     for model in models:
         for name, field in model.model_fields.items():
             for below in (branch for branch in branches(field.annotation) if isinstance(branch, type)):
                 for key in getattr(below, "model_fields", {}):
-                    homes.setdefault(key, set()).add(name)
-    return {key: next(iter(names)) for key, names in homes.items() if len(names) == 1}
+                    homes.setdefault(key, set()).add(f"`{name}`")
+    return {key: " or ".join(sorted(names)) for key, names in homes.items()}

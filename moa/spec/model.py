@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue, model_validator
+import re
+
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from moa.spec.agent import Sampling, Spec
+from moa.spec.words import has_secret, is_secret_name, refuse_secrets
+
+
+def _is_key(value: str) -> bool:
+    """Whether a supposed variable's name looks like a key; names are upper case as a rule."""
+    return has_secret(value) and value != value.upper()
 
 
 class Price(Spec):
@@ -60,6 +68,33 @@ class ModelSpec(Spec):
     """A file on disk: the GGUF of a `local` model, the recording of a `replay` one."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of the provider, such as the skill of a `sim` model."""
+
+    @field_validator("key_env")
+    @classmethod
+    def _a_variable(cls, value: str | None) -> str | None:
+        if value is not None and (not re.fullmatch(r"[A-Za-z_]\w*", value) or _is_key(value)):
+            raise ValueError(
+                "takes the name of an environment variable such as OPENAI_API_KEY, never the key itself"
+            )
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not re.match(r"https?://[^/?#]", value, re.IGNORECASE):
+            raise ValueError("expected an address such as http://127.0.0.1:8000/v1")
+        queried = re.findall(r"[?&]([^=&#]+)=", value)
+        if re.match(r"[^/]+//[^/]*@", value) or has_secret(value) or any(map(is_secret_name, queried)):
+            raise ValueError("an address holds no credentials: use `key_env: NAME_OF_VARIABLE`")
+        return value
+
+    @field_validator("body", "options")
+    @classmethod
+    def _without_secrets(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        refuse_secrets(value)
+        return value
 
     @model_validator(mode="after")
     def _somewhere(self) -> ModelSpec:

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
 
 from moa.errors import Problem
 from moa.spec.agent import AgentSpec, Spec
-from moa.spec.document import Document
+from moa.spec.document import Document, Path
 from moa.spec.graph import GraphSpec
 from moa.spec.template import TemplateMistake, check
 
 GIVEN = frozenset({"question"})
 """What every template sees besides the agent's inputs and vars."""
 
-
-def find_prompt_problems(spec: Spec, document: Document) -> list[Problem]:
-    """The mistakes in the templates of an agent, or of the agents written inside a graph."""
-    return [
-        problem for loc, agent, names in _agents(spec) for problem in _of_agent(loc, agent, names, document)
-    ]
+_DECLARING = frozenset({"inputs", "vars"})
 
 
-def _agents(spec: Spec) -> Iterator[tuple[tuple[str, ...], AgentSpec, frozenset[str]]]:
+def find_prompt_problems(spec: Spec, document: Document, lost: Iterable[Path] = ()) -> list[Problem]:
+    """The mistakes in the templates of an agent, or of the agents written inside a graph.
+
+    An agent that `lost` some of the names that it declares is left out.
+    """
+    agents = [given for given in _agents(spec) if not any(_may_declare(place, given[0]) for place in lost)]
+    return [problem for given in agents for problem in _of_agent(*given, document)]
+
+
+def _may_declare(place: Path, loc: Path) -> bool:
+    """Whether the value at `place` may have declared names for the templates of the agent at `loc`."""
+    if loc and place[:3] == (*loc[:2], "vars"):
+        return True
+    own = place[len(loc) :]
+    return place[: len(loc)] == loc and (own[0] in _DECLARING or own[0] not in AgentSpec.model_fields)
+
+
+def _agents(spec: Spec) -> Iterator[tuple[Path, AgentSpec, frozenset[str]]]:
     """Each agent with its place and the names that its templates see."""
     if isinstance(spec, AgentSpec):
         yield (), spec, GIVEN | spec.inputs.keys() | spec.vars.keys()
@@ -36,16 +48,14 @@ def _agents(spec: Spec) -> Iterator[tuple[tuple[str, ...], AgentSpec, frozenset[
                 yield ("nodes", name, "agent"), node.agent, names
 
 
-def _of_agent(
-    loc: tuple[str, ...], agent: AgentSpec, names: frozenset[str], document: Document
-) -> Iterator[Problem]:
+def _of_agent(loc: Path, agent: AgentSpec, names: frozenset[str], document: Document) -> Iterator[Problem]:
     templates: dict[str, Any] = {"system": agent.system, "user": agent.user}
     for field, template in templates.items():
         for mistake in check(template, names) if template is not None else ():
             yield _at_line((*loc, field), mistake, document)
 
 
-def _at_line(loc: tuple[str, ...], mistake: TemplateMistake, document: Document) -> Problem:
+def _at_line(loc: Path, mistake: TemplateMistake, document: Document) -> Problem:
     """The mistake at its own line of the file where YAML keeps lines, else at the template's start."""
     node = document.node(loc)
     start = document.problem(loc, mistake.message)

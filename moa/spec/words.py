@@ -14,7 +14,8 @@ _SECRET_NAMES = re.compile(
 _SECRET_TEXT = re.compile(
     r"\b(?:sk|pk|rk|gsk|hf|ghp|gho|xai|pplx|nvapi|csk|fw|r8)[-_][A-Za-z0-9_-]{4,}"
     r"|\bAIza[\w-]{8,}|\bBearer\s+\S+"
-    r"|(?=[A-Za-z0-9_+/=-]*\d)(?=[A-Za-z0-9_+/=-]*[A-Za-z])[A-Za-z0-9_+/=-]{24,}"
+    r"|\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/]{28,}={0,2}"
+    r"|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
 )
 _LONGEST = 60
 
@@ -22,6 +23,16 @@ _LONGEST = 60
 def is_secret_name(key: str) -> bool:
     """Whether a key of this name usually holds a credential, such as `api_key`."""
     return _SECRET_NAMES.fullmatch(key) is not None
+
+
+def refuse_secrets(fields: object) -> None:
+    """Raise `ValueError` if a mapping holds a credential, at any depth; its value is not in the message."""
+    for key, value in fields.items() if isinstance(fields, dict) else ():
+        if is_secret_name(str(key)) and isinstance(value, str):
+            raise ValueError(
+                f"a key never goes into a file: drop {quote(str(key))}, and set `key_env: NAME_OF_VARIABLE`"
+            )
+        refuse_secrets(value)
 
 
 def has_secret(text: str) -> bool:
