@@ -1,0 +1,89 @@
+"""Choosing through an agent: a ranking, the number of the best, or a score for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from moa.errors import UsageError
+from moa.nodes.response import Response
+from moa.nodes.selector import Asked, SelectContext, Selector
+
+UNRANKED = "unranked"
+"""The label of a response that was kept although the agent's reply could not be read."""
+
+
+class TopK(Selector):
+    """The `k` best responses in the eyes of the node's agent, best first, labelled with their rank.
+
+    An agent that reads a `ranking` or a `choice` sees all responses at once and is asked once. With
+    `each`, an agent that reads a `score` is asked about every response on its own; the score goes on
+    with the response, and of equal ones the earlier wins. A response that the agent leaves out, or whose score
+    cannot be read, is not kept; where nothing can be read, the first `k` go on, with a warning and a
+    label that say so.
+    """
+
+    k: int = Field(1, ge=1)
+    each: bool = False
+
+    async def select(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
+        """At most `k` responses; all of them, unasked, where there is just one."""
+        if len(responses) == 1:
+            return list(responses)
+        ranked = await (self._by_score if self.each else self._by_rank)(responses, context)
+        if not ranked:
+            kept = list(responses[: self.k])
+            context.warn(
+                f"the agent's reply could not be read; kept the first {len(kept)} of {len(responses)}"
+            )
+            return [response.labelled(UNRANKED) for response in kept]
+        if len(ranked) < min(self.k, len(responses)):
+            context.warn(f"the agent ranked {len(ranked)} of {len(responses)} responses, fewer than {self.k}")
+        return [response.labelled(str(rank)) for rank, response in enumerate(ranked[: self.k], 1)]
+
+    async def _by_rank(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
+        asked = await context.ask(responses)
+        numbers = [asked.value] if isinstance(asked.value, int) else asked.value
+        if numbers is None:
+            return []
+        if not isinstance(numbers, list | tuple):
+            raise UsageError(
+                "`top-k` needs an agent that reads a `ranking` or a `choice`, "
+                "or `each: true` and one that reads a `score`"
+            )
+        valid = dict.fromkeys(number for number in numbers if 1 <= number <= len(responses))
+        return [responses[number - 1] for number in valid]
+
+    async def _by_score(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
+        scored: list[Response] = []
+        for response, asked in zip(responses, await _ask_each(responses, context), strict=True):
+            if isinstance(asked.value, int | float):
+                scored.append(response.scored(float(asked.value)))
+            elif asked.value is not None:
+                raise UsageError("`top-k` with `each: true` needs an agent that reads a `score`")
+        if scored and len(scored) < len(responses):
+            context.warn(f"{len(responses) - len(scored)} of {len(responses)} scores could not be read")
+        return sorted(scored, key=lambda response: -(response.score or 0.0))
+
+    def calls(self, count: int) -> int:
+        if count <= 1:
+            return 0
+        return count if self.each else 1
+
+    def kept(self, count: int) -> int:
+        return min(self.k, count)
+
+    def needs_agent(self) -> bool:
+        return True
+
+
+async def _ask_each(responses: Sequence[Response], context: SelectContext) -> list[Asked]:
+    """Ask about every response at once; the first error of any of them ends all."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(context.ask([response])) for response in responses]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
