@@ -116,6 +116,11 @@ class OpenAICompatible:
             pass
         raise BackendTimeoutError(f"{self.name}: no whole reply within {request.timeout:g} s")
 
+    @property
+    def wire(self) -> Wire:
+        """The way to the server, for what the chat API does not cover."""
+        return self._wire or self._connected()
+
     async def aclose(self) -> None:
         """Close the connections, unless they are shared."""
         if self._wire is not None:
