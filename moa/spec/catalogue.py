@@ -6,12 +6,14 @@ import os
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from moa.errors import UsageError
+from moa.errors import SpecError, UsageError
 from moa.spec.agent import AgentSpec
+from moa.spec.document import parse_leniently
 from moa.spec.graph import GraphSpec
-from moa.spec.loader import Located, read_agent, read_graph
+from moa.spec.loader import Located, kind_of, read_agent, read_graph, read_text
+from moa.spec.model import ModelsSpec
 from moa.spec.words import nearest
 
 Kind = Literal["agents", "graphs", "evals"]
@@ -48,6 +50,60 @@ def find(kind: Kind, name: str, near: Path | None = None) -> Path:
     return _find_path(name, near) if is_path(name) else _find_name(kind, name, near)
 
 
+class Found(NamedTuple):
+    """A file and the kind of thing that it describes."""
+
+    kind: Kind
+    path: Path
+
+
+def find_any(name: str, kind: str | None = None) -> Found:
+    """The file called `name` of whichever kind has it: graphs first, then agents, then evaluations.
+
+    The kind of a path is told by the keys of the file. Raises `UsageError` for one that is not there.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"unknown kind {kind!r}: choose one of {', '.join(KINDS)}")
+    if is_path(name):
+        path = _find_path(name, None)
+        return Found(_kind_at(path), path)
+    order: tuple[Kind, ...] = ("graphs", "agents", "evals")
+    kinds = [each for each in order if kind in {None, each}]
+    for each in kinds:
+        if name in names(each):
+            return Found(each, find(each, name))
+    known = [other for each in kinds for other in names(each)]
+    meant = nearest(name, known)
+    hint = f"did you mean `{meant}`?" if meant else "`moa list` shows what there is"
+    raise UsageError(f"nothing in the catalogue is called {name!r}; {hint}")
+
+
+class Entry(NamedTuple):
+    """A line of the catalogue: what can be named, and what it says of itself."""
+
+    kind: Kind
+    name: str
+    description: str
+    source: str
+    """The paper that it comes from; empty where it names none."""
+    path: Path
+
+
+def entries(kind: Kind) -> list[Entry]:
+    """Everything of `kind` that can be used here, by name."""
+    return [entry_at(kind, find(kind, name)) for name in names(kind)]
+
+
+def entry_at(kind: Kind, path: Path) -> Entry:
+    """What a file says of itself, even where the rest of it is wrong."""
+    try:
+        data = parse_leniently(read_text(path), str(path)).document.data
+    except SpecError:
+        return Entry(kind, path.stem, f"cannot be read: try `moa validate {path}`", "", path)
+    about = {key: str(data.get(key) or "") for key in ("description", "source")}
+    return Entry(kind, path.stem, about["description"], about["source"], path)
+
+
 def is_path(name: str) -> bool:
     """Whether `name` is meant as a path rather than as a name of the catalogue."""
     return name.endswith(_ENDINGS) or "/" in name or os.sep in name
@@ -61,6 +117,15 @@ def load_agent(name: str, near: Path | None = None) -> Located[AgentSpec]:
 def load_graph(name: str) -> Located[GraphSpec]:
     """Find and read a graph; the same file is read once."""
     return _graph(*_stamped(find("graphs", name)))
+
+
+def _kind_at(path: Path) -> Kind:
+    if path.resolve().parent.name == "evals":
+        return "evals"
+    kind = kind_of(parse_leniently(read_text(path), str(path)).document.data)
+    if kind is ModelsSpec:
+        raise UsageError(f"{path} lists models: `moa show` shows agents, graphs and evaluations")
+    return "graphs" if kind is GraphSpec else "agents"
 
 
 def _places(near: Path | None) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -18,17 +18,21 @@ from moa.spec.mistakes import Mistake, find_mistakes
 from moa.spec.model import ModelSpec, ModelsSpec
 from moa.spec.prompts import find_prompt_problems
 from moa.spec.repair import is_upset, repair
+from moa.spec.words import nearest
 
 __all__ = [
     "Document",
     "Examined",
     "Located",
     "examine",
+    "in_order",
+    "kind_of",
     "parse",
     "read_agent",
     "read_graph",
     "read_models",
     "read_spec",
+    "read_text",
 ]
 
 T = TypeVar("T", bound=Spec)
@@ -87,6 +91,18 @@ def read_text(path: Path) -> str:
         raise UsageError(f"cannot read {path}: {(error.strerror or 'not a file').lower()}") from None
     except ValueError:
         raise UsageError(f"cannot read {str(path)!r}: not the name of a file") from None
+
+
+def kind_of(data: Mapping[str, Any]) -> type[AgentSpec] | type[GraphSpec] | type[ModelsSpec]:
+    """What kind of file this is, by its keys: `nodes` make a graph, `models` a models file, else it is an agent."""
+    telling: dict[str, type[GraphSpec] | type[ModelsSpec]] = {"nodes": GraphSpec, "models": ModelsSpec}
+    for key, kind in telling.items():
+        if key in data:
+            return kind
+    if data.keys() & (AgentSpec.model_fields.keys() - GraphSpec.model_fields.keys()):
+        return AgentSpec
+    meant = next(filter(None, (nearest(key, telling) for key in data)), None)
+    return telling[meant] if meant else AgentSpec
 
 
 class Examined(NamedTuple, Generic[T]):

@@ -1,0 +1,64 @@
+"""`moa show`: one agent, graph or evaluation, and for a graph the nodes that it becomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from moa.graph.plan import Plan
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of the catalogue, or a path.")],
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", metavar="KIND", help="agents, graphs or evals, where all have NAME."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print the YAML of an agent or a graph, its source paper, and who hears whom.
+
+    What is added to the file stands in comments, so the output is the start of a file of your own.
+    """
+    import json
+
+    from moa.cli.wiring import wiring_json, wiring_lines
+    from moa.spec.catalogue import entry_at, find_any
+    from moa.spec.loader import read_text
+
+    found = find_any(name, kind)
+    entry, text = entry_at(found.kind, found.path), read_text(found.path)
+    plan = _plan(found.path) if found.kind == "graphs" else None
+    if as_json:
+        shown = entry._asdict() | {"path": str(entry.path), "yaml": text}
+        typer.echo(json.dumps(shown | (wiring_json(plan) if plan else {}), indent=2, ensure_ascii=False))
+        return
+    _print_yaml(f"# {entry.path}\n{text.rstrip()}\n")
+    comments = [f"source: {entry.source}"] if entry.source else []
+    comments += ["", *wiring_lines(plan)] if plan else []
+    typer.echo("\n".join(["", *(f"# {line}".rstrip() for line in comments)]) if comments else "")
+
+
+def _plan(path: Path) -> Plan:
+    """The graph's concrete nodes, its slots not bound."""
+    from moa.graph.compile import compile_graph
+    from moa.spec.catalogue import load_graph
+
+    located = load_graph(str(path))
+    return compile_graph(located.spec, near=path, locate=located.document.problem)
+
+
+def _print_yaml(text: str) -> None:
+    import sys
+
+    if not sys.stdout.isatty():
+        typer.echo(text, nl=False)
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    Console().print(Syntax(text, "yaml", background_color="default", word_wrap=True))

@@ -1,0 +1,75 @@
+"""`moa validate`: every mistake in every file, each with its line and column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from moa.errors import Problem
+    from moa.spec.graph import GraphSpec
+    from moa.spec.loader import Examined
+
+
+def command(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Agent, graph and models files, in any mixture.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of mistakes.")] = False,
+) -> None:
+    """Check agent, graph and models files; every mistake is a line `file:line:column: message`."""
+    import json
+
+    from moa.errors import SpecError
+
+    found: list[Problem] = []
+    for path in paths:
+        problems = _problems(path)
+        found += problems
+        if not problems and not as_json:
+            typer.echo(f"{path}: ok", err=True)
+    if as_json:
+        typer.echo(json.dumps([problem._asdict() for problem in found], indent=2, ensure_ascii=False))
+        raise typer.Exit(SpecError.exit_code if found else 0)
+    if found:
+        raise SpecError(found)
+
+
+def _problems(path: Path) -> list[Problem]:
+    """All mistakes in one file, in the order of its lines."""
+    from moa.errors import Problem, SpecError, UsageError
+    from moa.spec.document import parse_leniently
+    from moa.spec.graph import GraphSpec
+    from moa.spec.loader import examine, in_order, kind_of, read_text
+
+    try:
+        text = read_text(path)
+        kind = kind_of(parse_leniently(text, str(path)).document.data)
+        if kind is not GraphSpec:
+            return examine(text, str(path), kind).problems
+        graph = examine(text, str(path), GraphSpec)
+        return in_order([*graph.problems, *_graph_problems(graph, path)])
+    except SpecError as error:
+        return error.problems
+    except UsageError as error:
+        return [Problem(str(error))]
+
+
+def _graph_problems(graph: Examined[GraphSpec], path: Path) -> list[Problem]:
+    """Mistakes in the wiring, where nothing that decides it had to be left out."""
+    from moa.graph.check import mistakes
+    from moa.graph.compile import catalogue_agents
+
+    if graph.spec is None or any(_decides_wiring(place) for place in graph.lost):
+        return []
+    found = mistakes(graph.spec, catalogue_agents(path))
+    return [graph.document.problem(mistake.loc, mistake.message) for mistake in found]
+
+
+def _decides_wiring(place: tuple[str | int, ...]) -> bool:
+    """Whether a value at `place` of a graph may decide who hears whom."""
+    if place[0] not in {"nodes", "answer"}:
+        return False
+    return place[2:3] not in {("sampling",), ("vars",), ("deadline",), ("timeout",), ("overflow",)}
