@@ -12,6 +12,10 @@ from moa.spec.agent import Spec
 from moa.spec.model import Price
 
 
+FIRST_REPLY = 256
+"""Tokens that a reply is expected to have before any has been seen."""
+
+
 class Budget(Spec):
     """The most that a run may spend; stored answers that are reused cost nothing."""
 
@@ -59,12 +63,12 @@ class Ledger:
         self._reserved[self._tickets] = self._amount(price, prompt_tokens, replies * self._typical_reply())
         return self._tickets
 
-    def settle(self, ticket: int, usage: Usage | None, price: Price | None) -> None:
+    def settle(self, ticket: int, usage: Usage | None, price: Price | None, replies: int = 1) -> None:
         """Book what a request really cost; `None` for one that ended without an answer."""
         self._reserved.pop(ticket, None)
         if usage is not None:
             self.usage += usage
-            self._replies += 1
+            self._replies += replies
             if price is None:
                 self.usd = None
             elif self.usd is not None:
@@ -74,7 +78,7 @@ class Ledger:
             self._settled = None
 
     def _typical_reply(self) -> int:
-        return self.usage.output_tokens // self._replies if self._replies else 0
+        return self.usage.output_tokens // self._replies if self._replies else FIRST_REPLY
 
     def _amount(self, price: Price | None, prompt: int, reply: int) -> _Amount:
         return _Amount(prompt + reply, price.of(prompt, reply) if price else 0.0)

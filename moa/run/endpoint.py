@@ -42,8 +42,9 @@ class Endpoint:
 
     async def prepare(self) -> None:
         """Learn what only the server knows: which model it has, and how long its window is."""
-        self.spec = await settle(self.spec)
-        self.identity = identity(self.spec)
+        if not self.identity:
+            self.spec = await settle(self.spec)
+            self.identity = identity(self.spec)
         self.context = self.spec.context
         probe = getattr(self.origin, "context_length", None)
         if self.context is None and probe is not None:
@@ -103,7 +104,11 @@ class Endpoints:
 
     def _connect(self, name: str) -> Endpoint:
         lent = self._backends.get(name)
-        spec = ModelSpec(name=name, provider="custom", model=name) if lent else model_spec(name, self._models)
+        if lent is None:
+            spec, known_as = model_spec(name, self._models), ""
+        else:
+            spec = self._models.get(name) or ModelSpec(name=name, provider="lent", model=name)
+            known_as = f"lent {name}"
         origin = lent or connect(spec)
         limits = spec.limits
         limited = Limited(
@@ -113,7 +118,7 @@ class Endpoints:
             tokens=Bucket(limits.tpm) if limits.tpm else None,
         )
         backend = Retrying(limited, self._retry, notice=_notify, seed=self._seed)
-        return Endpoint(name, spec, backend, origin)
+        return Endpoint(name, spec, backend, origin, known_as)
 
     def _limiter(self, spec: ModelSpec, origin: Backend) -> AdaptiveLimiter:
         fixed = spec.limits.concurrency or getattr(origin, "concurrency", None)

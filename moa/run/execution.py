@@ -284,19 +284,20 @@ class Execution:
         usable = sum(result is not None and result.usable for result in results)
         waiting = sum(result is None for result in results)
         if usable + waiting < unit.needed:
-            self._give_up(unit, usable)
+            self._give_up(unit)
         elif usable >= unit.needed and (waiting == 0 or unit.eager or unit.index in self._overdue):
             self._fired.add(unit.index)
             self._ready.append(unit)
             if waiting:
-                self._dismiss_inputs(unit)
+                self._dismiss_inputs(unit, "went on")
 
-    def _give_up(self, unit: Unit, usable: int) -> None:
+    def _give_up(self, unit: Unit) -> None:
         self._fired.add(unit.index)
         error = QuorumError(
-            f"`{unit.first.id}` needs {unit.needed} of {len(unit.sources)} inputs, got {usable}: "
+            f"`{unit.first.id}` cannot have the {unit.needed} of {len(unit.sources)} inputs that it needs: "
             + "; ".join(self._reasons(unit))
         )
+        self._dismiss_inputs(unit, "failed")
         self._settle(unit, [self._failed(node, error) for node in unit.nodes])
 
     def _reasons(self, unit: Unit) -> list[str]:
@@ -323,7 +324,7 @@ class Execution:
         ready, self._ready = self._ready, []
         self._start(ready)
 
-    def _dismiss_inputs(self, unit: Unit) -> None:
+    def _dismiss_inputs(self, unit: Unit, done: str) -> None:
         """Stop the inputs that nobody waits for any more, and what only they were waiting for."""
         for source in unit.sources:
             provider = self.wiring.unit_of[source]
@@ -335,11 +336,11 @@ class Execution:
             self._settled.add(provider.index)
             for node in provider.nodes:
                 self._record(NodeResult(node.id, _agent_name(node), node.model, "cancelled"))
-                self.warn(node.id, f"cancelled: `{unit.first.id}` went on without it")
+                self.warn(node.id, f"cancelled: `{unit.first.id}` {done} without it")
             if started:
                 self._tasks[provider.index].cancel()
             else:
-                self._dismiss_inputs(provider)
+                self._dismiss_inputs(provider, done)
 
     def _still_wanted(self, provider: Unit) -> bool:
         return any(
@@ -378,9 +379,8 @@ class _Asking:
             await self.endpoint.prepare()
         window = self.endpoint.context
         for attempt in range(4):
-            fitted = await Fitting(self.endpoint, self.unit.first.overflow, self._render).fit(
-                inputs, self.unit.params, window
-            )
+            fitting = Fitting(self.endpoint, self.unit.first.overflow, self._render, window)
+            fitted = await fitting.fit(inputs, self.unit.params)
             drawn = await self._draw(fitted, samples, stream)
             overflow = next((d for d in drawn if isinstance(d, ContextOverflowError)), None)
             if overflow is None or attempt == 3:

@@ -37,14 +37,16 @@ class Fitting:
     endpoint: Endpoint
     policy: Overflow
     render: Render
+    window: int | None
+    """Tokens; None where nobody knows."""
 
-    async def fit(self, inputs: Inputs, params: Mapping[str, Any], window: int | None) -> Fitted:
+    async def fit(self, inputs: Inputs, params: Mapping[str, Any]) -> Fitted:
         """Render, and shorten or drop references while the prompt leaves no room for a reply.
 
         The reply keeps `max_tokens`, or a quarter of the window where that is less. Raises
         `ContextOverflowError` where the policy is `error` or there is nothing left to cut.
         """
-        messages = self.render(inputs)
+        messages, window = self.render(inputs), self.window
         if window is None:
             return Fitted(messages, params)
         reply = min(params.get("max_tokens") or window, max(1, window // 4))
@@ -58,15 +60,15 @@ class Fitting:
             inputs, note = self._shrink(inputs, tokens, window - reply, note)
             messages = self.render(inputs)
             tokens = await self.endpoint.count_tokens(messages)
-        raise self._overflow(tokens, window)
+        raise self._overflow(tokens)
 
     def _shrink(self, inputs: Inputs, tokens: int, room: int, note: str) -> tuple[Inputs, str]:
         count = sum(len(responses) for responses in inputs.values())
         if self.policy == "error" or count == 0:
-            raise self._overflow(tokens, room)
+            raise self._overflow(tokens)
         if self.policy == "drop":
             if count == 1:
-                raise self._overflow(tokens, room)
+                raise self._overflow(tokens)
             inputs, dropped = _drop_last(inputs)
             return inputs, f"{note}, {dropped}" if note else f"dropped to fit the context window: {dropped}"
         return self._truncate(inputs, tokens, room)
@@ -78,19 +80,19 @@ class Fitting:
         surplus = int((tokens - room) * total / max(1, tokens)) + 1
         goal = _water_level(lengths, total - int(surplus * 1.1))
         if goal < LEAST_CHARACTERS or goal >= max(lengths):
-            raise self._overflow(tokens, room)
+            raise self._overflow(tokens)
         cut = {role: [_shorten(r, goal) for r in responses] for role, responses in inputs.items()}
         shortened = sum(length > goal for length in lengths)
         return cut, f"{shortened} of {len(lengths)} references shortened to fit the context window"
 
-    def _overflow(self, tokens: int, window: int) -> ContextOverflowError:
+    def _overflow(self, tokens: int) -> ContextOverflowError:
         remedy = (
             "" if self.policy != "error" else "; `overflow: truncate` or `drop` would shorten the references"
         )
         return ContextOverflowError(
-            f"the prompt has about {tokens} tokens, more than the {window} that {self.endpoint.name} has room for"
-            f"{remedy}",
-            limit=window,
+            f"the prompt has about {tokens} tokens, which leaves no room for a reply in the window of {self.window} "
+            f"tokens that {self.endpoint.name} has{remedy}",
+            limit=self.window,
         )
 
 

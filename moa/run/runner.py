@@ -167,7 +167,7 @@ class Runner:
                 places.release()
                 yield finished.result()
         finally:
-            await _cancel_all({feeder, *pending})
+            await _cancel_all([feeder, *pending])
 
     async def _attempt_item(self, graph: Runnable, item: T, reuse: bool) -> tuple[T, Reply]:
         reply = await self.attempt(graph, question_in(item), reuse=reuse)
@@ -300,7 +300,7 @@ class Stream:
                 yield piece
             self._reply = await task
         finally:
-            await _cancel_all({task})
+            await _cancel_all([task])
         if self._reply.error is not None:
             raise self._reply.error
 
@@ -316,12 +316,11 @@ async def _each(items: Iterable[T]) -> AsyncIterator[T]:
         yield item
 
 
-async def _cancel_all(tasks: Iterable[asyncio.Task[object]]) -> None:
-    """Cancel what still runs and wait until it is gone."""
-    waiting = [task for task in tasks if not task.done()]
-    for task in waiting:
+async def _cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs and wait until it is gone; what had failed is seen, so nobody reports it again."""
+    for task in tasks:
         task.cancel()
-    for task in waiting:
+    for task in tasks:
         with suppress(asyncio.CancelledError, MoaError):
             await task
 

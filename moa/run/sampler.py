@@ -185,7 +185,7 @@ class Sampler:
             failure = error
             raise
         finally:
-            ledger.settle(ticket, usage, price)
+            ledger.settle(ticket, usage, price, n)
             if draw.ended:
                 draw.ended(usage or Usage(), failure)
         return _Timed(completion.choices, completion.model, time.perf_counter() - clock)

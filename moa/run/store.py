@@ -98,11 +98,9 @@ class Store:
         if self._writer is None:
             raise StoreError(f"store {self.path}: is opened read-only (replay), so nothing can be added")
         texts: Texts = {}
-        request = (base, identity, _json(condensed(messages, texts)), _json(condensed(params, texts)))
+        request = (base, identity, *(storable_json(condensed(part, texts)) for part in (messages, params)))
         responses = [(key, base, number, *record.to_row(texts)) for number, key, record in samples]
-        for _, key, record in samples:
-            self._writer.pending.setdefault(key, record)
-        self._writer.put(Put(base, texts, request, responses))
+        self._writer.put(Put(base, texts, request, responses), {key: record for _, key, record in samples})
 
     async def flush(self) -> None:
         """Return once everything put before is committed; raises `StoreError` if a write failed."""
@@ -133,9 +131,6 @@ class Store:
             rows = db.execute(_look_up(size), wanted).fetchall()
             found.update((row[0], Record.from_row(row[1:])) for row in rows)
         return found
-
-
-_json = storable_json
 
 
 @lru_cache

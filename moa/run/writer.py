@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from itertools import chain, islice
@@ -66,10 +66,14 @@ class Writer:
         self._identity: tuple[int, ...] | None = None
         self._thread: threading.Thread | None = None
 
-    def put(self, item: Put) -> None:
-        """Queue rows; raises the `StoreError` of an earlier write that failed."""
+    def put(self, item: Put, records: Mapping[str, Record]) -> None:
+        """Queue rows, whose records stand in `pending` until they are committed.
+
+        Raises the `StoreError` of an earlier write that failed.
+        """
         if self.error is not None:
             raise StoreError(str(self.error))
+        self.pending |= {key: record for key, record in records.items() if key not in self.pending}
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="moa-store", daemon=True)
             self._thread.start()
