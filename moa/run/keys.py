@@ -1,9 +1,9 @@
-"""The key of a request: what makes two questions to a model the same question.
+"""The key of a sample: what makes two questions to a model the same question.
 
-A key is the SHA-256 of the model's identity, the messages, the sampling and the sample's number, written
-as canonical JSON in which every long text is replaced by its own SHA-256. So a prompt that six models
-are asked is read once, and the texts are addressed as the store addresses them. All samples of one
-request share its *base*: the long part of the work is done once, however many are asked for.
+The *base* of a request is the SHA-256 of the model's identity, the messages and the sampling, written as
+canonical JSON in which every long text is replaced by its own SHA-256. So a prompt that six models are
+asked is read once, and texts are addressed as the store addresses them. The key of a sample is the base
+and the sample's number: the work is done once, however many samples are asked for.
 """
 
 from __future__ import annotations
@@ -93,8 +93,14 @@ def base_key(identity: str, messages: Sequence[Any], params: Mapping[str, Any]) 
 
 
 def sample_key(base: str, sample: int) -> str:
-    """The key of one sample of a request, in hex."""
-    return sha256(b"%b:%d" % (base.encode(), sample)).hexdigest()
+    """The key of one sample of a request: its base, a dot and the sample's number."""
+    return f"{base}.{sample}"
+
+
+def split_key(key: str) -> tuple[str, int]:
+    """The base and the number that make a key; raises `ValueError` for what is not one."""
+    base, _, sample = key.rpartition(".")
+    return base, int(sample)
 
 
 def request_key(identity: str, messages: Sequence[Any], params: Mapping[str, Any], sample: int) -> str:

@@ -19,18 +19,22 @@ Migration = Callable[[sqlite3.Connection], None]
 
 
 def m001_initial(db: sqlite3.Connection) -> None:
-    """Texts by digest, requests by base, responses by key, and a view that puts them together."""
+    """Texts by digest, requests by base, responses by request and sample, and a view of it all.
+
+    Every index on a digest costs a page or two per row, because digests come in no order: there is one
+    for the texts, one for the requests, and none for the responses.
+    """
     db.execute("CREATE TABLE texts (hash TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL)")
     db.execute(
-        "CREATE TABLE requests (base TEXT NOT NULL PRIMARY KEY, model TEXT NOT NULL, messages TEXT NOT NULL,"
-        " params TEXT NOT NULL)"
+        "CREATE TABLE requests (id INTEGER PRIMARY KEY, base TEXT NOT NULL UNIQUE, model TEXT NOT NULL,"
+        " messages TEXT NOT NULL, params TEXT NOT NULL)"
     )
     db.execute(
-        "CREATE TABLE responses (key TEXT NOT NULL PRIMARY KEY, base TEXT NOT NULL, sample INTEGER NOT NULL,"
-        " text TEXT NOT NULL, reasoning TEXT, finish_reason TEXT, extra TEXT, input_tokens INTEGER NOT NULL,"
+        "CREATE TABLE responses (request INTEGER NOT NULL, sample INTEGER NOT NULL, text TEXT NOT NULL,"
+        " reasoning TEXT, finish_reason TEXT, extra TEXT, input_tokens INTEGER NOT NULL,"
         " output_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,"
         " estimated INTEGER NOT NULL, served_model TEXT NOT NULL, latency REAL NOT NULL,"
-        " created REAL NOT NULL)"
+        " created REAL NOT NULL, PRIMARY KEY (request, sample))"
     )
     db.execute(
         """
@@ -41,12 +45,10 @@ def m001_initial(db: sqlite3.Connection) -> None:
                 FROM json_each(q.messages) AS m
                 LEFT JOIN texts AS t ON t.hash = CASE json_type(m.value, '$.content')
                     WHEN 'object' THEN json_extract(m.value, '$.content."#"') END) AS prompt,
-            a.text AS response, b.text AS reasoning, q.params, r.finish_reason, r.input_tokens,
-            r.output_tokens, r.latency, r.served_model, r.key
+            r.text AS response, r.reasoning, q.params, r.finish_reason, r.input_tokens, r.output_tokens,
+            r.latency, r.served_model, q.base || '.' || r.sample AS key
         FROM responses AS r
-        JOIN requests AS q ON q.base = r.base
-        JOIN texts AS a ON a.hash = r.text
-        LEFT JOIN texts AS b ON b.hash = r.reasoning
+        JOIN requests AS q ON q.id = r.request
         """
     )
 

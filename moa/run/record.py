@@ -10,13 +10,12 @@ from typing import Any
 from pydantic import JsonValue
 
 from moa.backends.base import Usage
-from moa.run.keys import Texts, text_digest
 
 COLUMNS = (
     "text, reasoning, finish_reason, extra, input_tokens, output_tokens, cached_tokens, reasoning_tokens, "
     "estimated, served_model, latency, created"
 )
-"""The columns of `responses` that hold a record; the first two are digests of texts."""
+"""The columns of `responses` that hold a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,12 @@ class Record:
     latency: float
     created: float
 
-    def to_row(self, texts: Texts) -> tuple[Any, ...]:
-        """The values of `COLUMNS`; adds the long parts to `texts`."""
+    def to_row(self) -> tuple[Any, ...]:
+        """The values of `COLUMNS`."""
         usage = self.usage
         return (
-            _addressed(self.text, texts),
-            None if self.reasoning is None else _addressed(self.reasoning, texts),
+            storable(self.text),
+            None if self.reasoning is None else storable(self.reasoning),
             self.finish_reason,
             self._extra(),
             usage.input_tokens,
@@ -57,7 +56,7 @@ class Record:
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Record:
-        """The record of a row of `COLUMNS` in which the two digests are replaced by their texts."""
+        """The record of the values of `COLUMNS`."""
         text, reasoning, finish_reason, extra, sent, received, cached, thought, estimated, model, *times = row
         more = json.loads(extra) if extra else {}
         return cls(
@@ -99,9 +98,3 @@ def storable_json(text: str) -> str:
 def readable(stored: str | bytes) -> str:
     """The way back from `storable`."""
     return stored.decode("utf-8", "surrogatepass") if isinstance(stored, bytes) else stored
-
-
-def _addressed(text: str, texts: Texts) -> str:
-    address = text_digest(text)
-    texts[address] = text
-    return address

@@ -14,14 +14,14 @@ from typing import Any
 from moa.backends.base import Message
 from moa.errors import StoreError
 from moa.run.database import MEMORY, ReadOnlyFile, explained, open_again, open_writable
-from moa.run.keys import Texts, condensed
+from moa.run.keys import Texts, condensed, sample_key, split_key
 from moa.run.record import COLUMNS, Record, storable_json
 from moa.run.writer import Put, Writer
 
 __all__ = ["Record", "Store"]
 
 _LOOK_UPS = (1, 4, 16, 64)
-"""How many keys one statement asks for."""
+"""How many samples one statement asks for."""
 
 
 class Store:
@@ -99,8 +99,9 @@ class Store:
             raise StoreError(f"store {self.path}: is opened read-only (replay), so nothing can be added")
         texts: Texts = {}
         request = (base, identity, *(storable_json(condensed(part, texts)) for part in (messages, params)))
-        responses = [(key, base, number, *record.to_row(texts)) for number, key, record in samples]
-        self._writer.put(Put(base, texts, request, responses), {key: record for _, key, record in samples})
+        responses = [(base, number, *record.to_row()) for number, _, record in samples]
+        records = {key: record for _, key, record in samples}
+        self._writer.put(Put(base, texts, request, responses, records))
 
     async def flush(self) -> None:
         """Return once everything put before is committed; raises `StoreError` if a write failed."""
@@ -124,21 +125,29 @@ class Store:
     def _read(self, keys: Sequence[str]) -> dict[str, Record]:
         db = self._reader if self._source is None else self._source.connection()
         found: dict[str, Record] = {}
-        for start in range(0, len(keys), _LOOK_UPS[-1]):
-            wanted = list(keys[start : start + _LOOK_UPS[-1]])
-            size = next(size for size in _LOOK_UPS if size >= len(wanted))
-            wanted += wanted[-1:] * (size - len(wanted))
-            rows = db.execute(_look_up(size), wanted).fetchall()
-            found.update((row[0], Record.from_row(row[1:])) for row in rows)
+        for base, numbers in _by_base(keys).items():
+            for start in range(0, len(numbers), _LOOK_UPS[-1]):
+                wanted = numbers[start : start + _LOOK_UPS[-1]]
+                size = next(size for size in _LOOK_UPS if size >= len(wanted))
+                wanted += wanted[-1:] * (size - len(wanted))
+                rows = db.execute(_look_up(size), (base, *wanted)).fetchall()
+                found.update((sample_key(base, row[0]), Record.from_row(row[1:])) for row in rows)
         return found
 
 
+def _by_base(keys: Sequence[str]) -> dict[str, list[int]]:
+    numbers: dict[str, list[int]] = {}
+    for key in keys:
+        base, number = split_key(key)
+        numbers.setdefault(base, []).append(number)
+    return numbers
+
+
 @lru_cache
-def _look_up(keys: int) -> str:
-    columns = COLUMNS.replace("text, reasoning,", "a.text, b.text,", 1)
+def _look_up(samples: int) -> str:
     return (
-        f"SELECT key, {columns} FROM responses AS r JOIN texts AS a ON a.hash = r.text"
-        f" LEFT JOIN texts AS b ON b.hash = r.reasoning WHERE key IN ({','.join('?' * keys)})"
+        f"SELECT sample, {COLUMNS} FROM responses WHERE request = (SELECT id FROM requests WHERE base = ?)"
+        f" AND sample IN ({','.join('?' * samples)})"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from moa.errors import StoreError
 from moa.run.database import MEMORY, begin, explain, file_identity
 from moa.run.keys import Texts
-from moa.run.record import Record, storable
+from moa.run.record import COLUMNS, Record, storable
 
 _CHUNKS = (64, 8, 1)
 """Rows per statement. One statement for many rows, because each one gives up and regains the GIL."""
@@ -27,17 +27,33 @@ Row = Sequence[Any]
 
 
 class Put(NamedTuple):
-    """What one call of `Store.put` adds: rows, and the keys to forget once they are committed."""
+    """What one call of `Store.put` adds; a response's row begins with the base of its request."""
 
     base: str
     texts: Texts
     request: Row
     responses: Sequence[Row]
+    records: Mapping[str, Record]
+    """The records by key, which stand in `Writer.pending` until they are committed."""
 
 
 class _Stop(NamedTuple):
     done: Future[None]
 
+
+class _Insertion(NamedTuple):
+    table: str
+    row: str
+    unique: str
+
+
+_TEXTS = _Insertion("texts (hash, text)", "(?,?)", "hash")
+_REQUESTS = _Insertion("requests (base, model, messages, params)", "(?,?,?,?)", "base")
+_RESPONSES = _Insertion(
+    f"responses (request, sample, {COLUMNS})",
+    f"((SELECT id FROM requests WHERE base = ?),?{',?' * (COLUMNS.count(',') + 1)})",
+    "request, sample",
+)
 
 _Item = Put | Future[None] | _Stop
 
@@ -66,14 +82,11 @@ class Writer:
         self._identity: tuple[int, ...] | None = None
         self._thread: threading.Thread | None = None
 
-    def put(self, item: Put, records: Mapping[str, Record]) -> None:
-        """Queue rows, whose records stand in `pending` until they are committed.
-
-        Raises the `StoreError` of an earlier write that failed.
-        """
+    def put(self, item: Put) -> None:
+        """Queue rows; raises the `StoreError` of an earlier write that failed."""
         if self.error is not None:
             raise StoreError(str(self.error))
-        self.pending |= {key: record for key, record in records.items() if key not in self.pending}
+        self.pending |= {key: record for key, record in item.records.items() if key not in self.pending}
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="moa-store", daemon=True)
             self._thread.start()
@@ -151,7 +164,7 @@ class Writer:
             return
         self._backlog, self.error = [], None
         for item in puts:
-            for key, *_ in item.responses:
+            for key in item.records:
                 self.pending.pop(key, None)
 
     def _write(self, puts: list[Put]) -> None:
@@ -162,17 +175,10 @@ class Writer:
         begin(self._db, self._timeout)
         with self._db:
             self._forget_if_changed()
-            fresh = [
-                (address, storable(text)) for address, text in texts.items() if address not in self._written
-            ]
-            _insert(self._db, "texts", "hash", fresh)
-            _insert(
-                self._db,
-                "requests",
-                "base",
-                [requests[base] for base in requests if base not in self._written],
-            )
-            _insert(self._db, "responses", "key", list(chain.from_iterable(item.responses for item in puts)))
+            known = self._written
+            _insert(self._db, _TEXTS, [(h, storable(texts[h])) for h in texts if h not in known])
+            _insert(self._db, _REQUESTS, [requests[base] for base in requests if base not in known])
+            _insert(self._db, _RESPONSES, list(chain.from_iterable(item.responses for item in puts)))
         self._check_file()
         self._remember(chain(texts, requests))
 
@@ -201,17 +207,15 @@ class Writer:
         self._identity = identity
 
 
-def _insert(db: sqlite3.Connection, table: str, key: str, rows: Sequence[Row]) -> None:
-    """Insert the rows that are not there yet: the first writer of a key wins."""
+def _insert(db: sqlite3.Connection, into: _Insertion, rows: Sequence[Row]) -> None:
+    """Insert the rows that are not there yet: the first writer wins."""
     start = 0
     for size in _CHUNKS:
         while len(rows) - start >= size:
-            statement = _insertion(table, key, len(rows[0]), size)
-            db.execute(statement, list(chain.from_iterable(rows[start : start + size])))
+            db.execute(_statement(into, size), list(chain.from_iterable(rows[start : start + size])))
             start += size
 
 
 @lru_cache
-def _insertion(table: str, key: str, columns: int, rows: int) -> str:
-    values = f"({','.join('?' * columns)})"
-    return f"INSERT INTO {table} VALUES {','.join([values] * rows)} ON CONFLICT ({key}) DO NOTHING"
+def _statement(into: _Insertion, rows: int) -> str:
+    return f"INSERT INTO {into.table} VALUES {','.join([into.row] * rows)} ON CONFLICT ({into.unique}) DO NOTHING"
