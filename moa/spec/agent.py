@@ -11,12 +11,16 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    StringConstraints,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from moa.spec.words import refuse_secrets
 
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+"""A name that a template can use."""
 Reads = Literal["text", "choice", "score", "ranking", "json"]
 
 
@@ -84,6 +88,12 @@ class Arity(Spec):
     min: int = Field(1, ge=0)
     max: int | None = None
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Arity:
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"at most {self.max} is less than at least {self.min}")
+        return self
+
     def __str__(self) -> str:
         if self.max is None:
             return f"at least {self.min}"
@@ -120,12 +130,29 @@ class AgentSpec(Spec):
     """Appended to the conversation's system message after a blank line, or put in front as a new one."""
     user: str | None = None
     """Stands in for the latest user turn; without it the user's turns stay as they are."""
-    inputs: dict[str, Annotated[Arity, BeforeValidator(_read_arity)]] = Field(default_factory=dict)
+    inputs: dict[Identifier, Annotated[Arity, BeforeValidator(_read_arity)]] = Field(default_factory=dict)
     """What the agent hears, by name; a node that lists inputs without names fills the first."""
-    vars: dict[str, JsonValue] = Field(default_factory=dict)
+    vars: dict[Identifier, JsonValue] = Field(default_factory=dict)
     """Values that the templates use and that a node may replace."""
     reads: Reads = "text"
     """How the reply is read: as it is; the number of one candidate; a number; an order; an object."""
     pattern: str | None = None
     """A regular expression whose last match's first group is read instead of the default."""
     sampling: Sampling = Sampling()
+
+    @field_validator("pattern")
+    @classmethod
+    def _a_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _names_apart(self) -> AgentSpec:
+        for name in self.vars.keys() & (self.inputs.keys() | {"question"}) | self.inputs.keys() & {
+            "question"
+        }:
+            raise ValueError(f"`{name}` stands for two things: give the input or the variable another name")
+        return self

@@ -30,6 +30,7 @@ _SYNTAX = (
     ("could not find expected ':'", "expected `key: value`"),
     ("<block end>", "this line does not fit the ones above: mend the indentation"),
     ("undefined alias", "an alias `*name` without its anchor `&name`: quote the text if a star is meant"),
+    ("<document start>", "a second document: one file holds one"),
     ("a single document", "a second document: one file holds one"),
     ("end of stream", "a quote, bracket or brace is never closed"),
     ("expected ',' or", "expected `,` or the closing bracket"),
@@ -62,6 +63,11 @@ class Document:
         """The YAML node at exactly `loc`, or None."""
         steps = self._steps(loc)
         return steps[-1].value if len(steps) == len(loc) + 1 else None
+
+    def written(self, loc: Sequence[str | int]) -> str | None:
+        """The text of the scalar at `loc` as it stands in the file, or None."""
+        node = self.node(loc)
+        return str(node.value) if isinstance(node, yaml.ScalarNode) else None
 
     def _steps(self, loc: Sequence[str | int]) -> list[_Step]:
         written = [self.renamed.get((*loc[:index], part), part) for index, part in enumerate(loc)]
@@ -151,7 +157,7 @@ def parse_leniently(text: str, source: str) -> Parsed:
         raise SpecError([Problem(f"the file {what}: expected `key: value` lines", source, 1, 1)])
     builder = _Builder(source)
     data = builder.value(root)
-    return Parsed(Document(source, data, text, root), builder.problems)
+    return Parsed(Document(source, data, text, root), list(dict.fromkeys(builder.problems)))
 
 
 class _Composer(yaml.SafeLoader):
@@ -164,7 +170,9 @@ class _Composer(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=self.get_mark())
+            raise yaml.MarkedYAMLError(
+                problem="nested too deeply", problem_mark=getattr(parent, "start_mark", None)
+            )
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -240,7 +248,7 @@ class _Builder:
             lines[key] = key_node.start_mark.line + 1
             built[key] = value
         for base in bases:
-            built = self._collection(base) | built
+            built = self.value(base) | built
         return built
 
     def _key(self, node: yaml.Node) -> str:

@@ -63,6 +63,8 @@ class Select(Spec):
 def _read_select(value: object) -> object:
     if isinstance(value, str):
         return {"name": value}
+    if isinstance(value, dict) and len(value) != 1 and not {"name", "options"} & value.keys():
+        raise ValueError("takes one selector: `NAME`, or `{NAME: {option: value}}`")
     if isinstance(value, dict) and len(value) == 1 and not {"name", "options"} & value.keys():
         ((name, options),) = value.items()
         return {"name": name, "options": options if options is not None else {}}

@@ -123,7 +123,7 @@ def examine(text: str, source: str, kind: type[T]) -> Examined[T]:
     document, problems = parse_leniently(text, source)
     spec, lost = None, set[DataPath]()
     for _ in range(_ATTEMPTS):
-        spec, mistakes = _validate(kind, document.data)
+        spec, mistakes = _validate(kind, document)
         new = [mistake for mistake in mistakes if not is_upset(mistake.path, lost)]
         problems += [document.problem(m.path, m.message, key=m.key) for m in new]
         repaired = repair(document, mistakes) if mistakes else None
@@ -148,11 +148,11 @@ def _read(path: Path, kind: type[T]) -> Located[T]:
     return read_spec(read_text(path), str(path), kind)
 
 
-def _validate(kind: type[T], data: Any) -> tuple[T | None, list[Mistake]]:
+def _validate(kind: type[T], document: Document) -> tuple[T | None, list[Mistake]]:
     try:
-        return kind.model_validate(data), []
+        return kind.model_validate(document.data), []
     except ValidationError as error:
-        return None, find_mistakes(error, kind, data)
+        return None, find_mistakes(error, kind, document.data, document.written)
 
 
 def _named(spec: T, source: str) -> T:

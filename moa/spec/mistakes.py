@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -30,6 +31,12 @@ _EXPECTED = {
     "mapping_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
+}
+_SHORT_FORMS = {
+    "Arity": "a count such as `1` or `1+`",
+    "Rounds": "a number of rounds",
+    "Select": "the name of a selector",
+    "Subsets": "`all`",
 }
 _BOUNDS = {
     "greater_than_equal": ("ge", "must be at least"),
@@ -60,33 +67,88 @@ class _Flaw(NamedTuple):
     details: ErrorDetails
 
 
-def find_mistakes(error: ValidationError, kind: type[BaseModel], data: Any) -> list[Mistake]:
-    """All mistakes that pydantic reports about `data` as a `kind`, each once, in plain language."""
+class _Given(NamedTuple):
+    """What the user wrote: its value, and its text where that differs, such as `0x1F` for 31."""
+
+    value: Any
+    path: Path
+    text: str | None = None
+
+    def __str__(self) -> str:
+        """The value as it may appear in a message."""
+        if isinstance(self.value, dict):
+            return "a mapping"
+        if isinstance(self.value, list | tuple):
+            return "a list"
+        if isinstance(self.value, str) and any(is_secret_name(str(part)) for part in self.path):
+            return "this text"
+        return quote(self.word)
+
+    @property
+    def word(self) -> str:
+        """The value as it was written."""
+        if isinstance(self.value, bool):
+            return str(self.value).lower()
+        return self.text if self.text is not None else str(self.value)
+
+
+Written = Callable[[Path], str | None]
+"""The text of the value at a path, before it became a number or a boolean."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The data that pydantic refused, and the kind of spec that it was meant to be."""
+
+    kind: type[BaseModel]
+    data: Any
+    written: Written
+
+    def given(self, flaw: _Flaw) -> _Given:
+        """What stands at the flaw's place; for a short form, what pydantic made of it."""
+        value = value_at(self.data, flaw.path, missing=flaw.details["input"])
+        return _Given(value, flaw.path, self.written(flaw.path))
+
+    def mistakes(self, flaws: Iterable[_Flaw]) -> Iterator[Mistake]:
+        """One mistake for each place and kind of flaw; those that differ only in the expected type become one."""
+        for path, group in groupby(flaws, key=lambda flaw: flaw.path):
+            members = list(group)
+            wrong_type = [flaw for flaw in members if _is_type_error(flaw)]
+            if wrong_type:
+                expected = dict.fromkeys(_expected(flaw.details) for flaw in wrong_type)
+                yield Mistake(path, _wrong_type(list(expected), self.given(wrong_type[0])))
+            yield from (self.mistake(flaw) for flaw in members if not _is_type_error(flaw))
+
+    def mistake(self, flaw: _Flaw) -> Mistake:
+        """A flaw in plain language."""
+        path, details = flaw.path, flaw.details
+        if details["type"] == "extra_forbidden":
+            return _unknown_key(path, self.kind)
+        if details["type"] == "missing":
+            return Mistake(path[:-1], f"{quote(str(path[-1]))} is missing")
+        given = _Given(path[-1], path) if flaw.at_key else self.given(flaw)
+        return Mistake(path, _MESSAGES.get(details["type"], _as_pydantic_says)(details, given), flaw.at_key)
+
+
+def find_mistakes(
+    error: ValidationError, kind: type[BaseModel], data: Any, written: Written = lambda path: None
+) -> list[Mistake]:
+    """All mistakes that pydantic reports about `data` as a `kind`, each once, in plain language.
+
+    `written` knows the text behind a value, where there is a file.
+    """
     flaws = [_Flaw(*place(kind, details["loc"]), details) for details in error.errors(include_url=False)]
-    return list(dict.fromkeys(_read(_settled(flaws), kind, data)))
+    return list(dict.fromkeys(_Reading(kind, data, written).mistakes(_settled(flaws))))
 
 
-def value_at(data: Any, path: Path) -> Any:
-    """The value at `path`, or None where it leads nowhere."""
+def value_at(data: Any, path: Path, missing: Any = None) -> Any:
+    """The value at `path`, or `missing` where it leads nowhere."""
     for part in path:
         try:
             data = data[part]
         except (LookupError, TypeError):
-            return None
+            return missing
     return data
-
-
-def _read(flaws: Iterable[_Flaw], kind: type[BaseModel], data: Any) -> list[Mistake]:
-    """One mistake for each place; those that differ only in the expected type become one."""
-    mistakes: list[Mistake] = []
-    for path, group in groupby(flaws, key=lambda flaw: flaw.path):
-        members = list(group)
-        types = [flaw for flaw in members if flaw.details["type"] in _EXPECTED]
-        if types:
-            expected = dict.fromkeys(_EXPECTED[flaw.details["type"]] for flaw in types)
-            mistakes.append(Mistake(path, _wrong_type(list(expected), value_at(data, path), path)))
-        mistakes += [_mistake(flaw, kind, data) for flaw in members if flaw not in types]
-    return mistakes
 
 
 def _settled(flaws: list[_Flaw]) -> list[_Flaw]:
@@ -103,91 +165,81 @@ def _meant(fork: Path, flaws: list[_Flaw]) -> list[_Flaw]:
     by_member: dict[str, list[_Flaw]] = {}
     for flaw in flaws:
         by_member.setdefault(flaw.forks[0][1], []).append(flaw._replace(forks=flaw.forks[1:]))
-    deep = [own for own in by_member.values() if not all(_is_type_error_at(fork, flaw) for flaw in own)]
+    deep = [
+        own
+        for own in by_member.values()
+        if not all(flaw.path == fork and _is_type_error(flaw) for flaw in own)
+    ]
     return min(deep, key=len) if deep else [flaw for own in by_member.values() for flaw in own]
 
 
-def _is_type_error_at(fork: Path, flaw: _Flaw) -> bool:
-    return flaw.path == fork and flaw.details["type"] in _EXPECTED
+def _is_type_error(flaw: _Flaw) -> bool:
+    return flaw.details["type"] in _EXPECTED
 
 
-def _mistake(flaw: _Flaw, kind: type[BaseModel], data: Any) -> Mistake:
-    path, details = flaw.path, flaw.details
-    context: dict[str, Any] = details.get("ctx", {})
-    error_type = details["type"]
-    if error_type == "extra_forbidden":
-        return _unknown_key(path, kind)
-    if error_type == "missing":
-        return Mistake(path[:-1], f"{quote(str(path[-1]))} is missing")
-    if flaw.at_key:
-        return Mistake(path, f"{quote(str(path[-1]))} is not a name: {_NAME_RULE}", key=True)
-    if error_type in _BOUNDS:
-        bound, words = _BOUNDS[error_type]
-        return Mistake(path, f"{words} {context[bound]:g}, not {_shown(value_at(data, path), path)}")
-    return Mistake(path, _MESSAGES.get(error_type, _as_pydantic_says)(details, value_at(data, path)))
+def _expected(details: ErrorDetails) -> str:
+    """What would be right here; for a spec with a short form, that too."""
+    short = _SHORT_FORMS.get(details.get("ctx", {}).get("class_name", ""))
+    expected = _EXPECTED[details["type"]]
+    return f"{short} or {expected}" if short else expected
 
 
-_NAME_RULE = "a letter, then letters, digits, `-` or `_`"
+def _wrong_type(expected: list[str], given: _Given) -> str:
+    wanted = " or ".join([", ".join(expected[:-1]), expected[-1]]) if len(expected) > 1 else expected[0]
+    if given.value is None:
+        return f"expected {wanted}, but nothing is written here"
+    return f"expected {wanted}, not {given}{_hint(expected, given)}"
 
 
-def _as_pydantic_says(details: ErrorDetails, value: Any) -> str:
+def _hint(expected: list[str], given: _Given) -> str:
+    if "text" in expected and isinstance(given.value, bool | int | float):
+        return f': if it is text, write "{given.word}"'
+    if not isinstance(given.value, str) or has_secret(given.value):
+        return ""
+    if "a list" in expected and re.fullmatch(r"[\w:./-]{1,40}", given.value):
+        return f": write [{given.value}]"
+    if "a whole number" in expected and re.fullmatch(r"\d+e\d{1,2}", given.value):
+        return f": write {int(float(given.value))}"
+    return ""
+
+
+def _as_pydantic_says(details: ErrorDetails, given: _Given) -> str:
     return redact(details["msg"])
 
 
-def _own_words(details: ErrorDetails, value: Any) -> str:
+def _own_words(details: ErrorDetails, given: _Given) -> str:
     return redact(str(details["ctx"]["error"]))
 
 
-def _bad_choice(details: ErrorDetails, value: Any) -> str:
+def _out_of_bounds(details: ErrorDetails, given: _Given) -> str:
+    bound, words = _BOUNDS[details["type"]]
+    return f"{words} {details['ctx'][bound]:g}, not {given}"
+
+
+def _bad_choice(details: ErrorDetails, given: _Given) -> str:
     choices = re.findall(r"'([^']*)'", details["ctx"]["expected"])
-    meant = nearest(value, choices) if isinstance(value, str) else None
+    meant = nearest(given.value, choices) if isinstance(given.value, str) else None
     hint = f"; did you mean `{meant}`?" if meant else ""
-    return f"expected one of {', '.join(choices)}; not {_shown(value, ())}{hint}"
+    return f"expected one of {', '.join(choices)}; not {given}{hint}"
 
 
-def _too_short(details: ErrorDetails, value: Any) -> str:
+def _too_short(details: ErrorDetails, given: _Given) -> str:
     least = details["ctx"]["min_length"]
     return "must not be empty" if least == 1 else f"needs at least {least} entries"
 
 
-def _bad_name(details: ErrorDetails, value: Any) -> str:
-    return f"{_shown(value, ())} is not a name: {_NAME_RULE}"
+def _bad_name(details: ErrorDetails, given: _Given) -> str:
+    allowed = "letters, digits, `-` or `_`" if "-]" in details["ctx"]["pattern"] else "letters, digits or `_`"
+    return f"{given} is not a name: a letter, then {allowed}"
 
 
-_MESSAGES: dict[str, Callable[[ErrorDetails, Any], str]] = {
+_MESSAGES: dict[str, Callable[[ErrorDetails, _Given], str]] = {
     "value_error": _own_words,
     "literal_error": _bad_choice,
     "too_short": _too_short,
     "string_pattern_mismatch": _bad_name,
+    **dict.fromkeys(_BOUNDS, _out_of_bounds),
 }
-
-
-def _wrong_type(expected: list[str], value: Any, path: Path) -> str:
-    wanted = " or ".join([", ".join(expected[:-1]), expected[-1]]) if len(expected) > 1 else expected[0]
-    return f"expected {wanted}, not {_shown(value, path)}{_hint(expected, value)}"
-
-
-def _hint(expected: list[str], value: Any) -> str:
-    if "text" in expected and isinstance(value, bool | int | float):
-        return f': if it is text, write "{str(value).lower()}"'
-    if "a list" in expected and isinstance(value, str) and not has_secret(value):
-        return f": write [{value}]" if re.fullmatch(r"[\w:./-]{1,40}", value) else ""
-    if "a whole number" in expected and isinstance(value, str) and re.fullmatch(r"\d+e\d{1,2}", value):
-        return f": write {int(float(value))}"
-    return ""
-
-
-def _shown(value: Any, path: Path) -> str:
-    """`value` as it may appear in a message."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, str):
-        return "this text" if any(is_secret_name(str(part)) for part in path) else quote(value)
-    if isinstance(value, int | float):
-        return f"{value}"
-    return "a mapping" if isinstance(value, dict) else "a list"
 
 
 def _unknown_key(path: Path, kind: type[BaseModel]) -> Mistake:

@@ -40,9 +40,10 @@ def is_upset(path: Path, lost: Iterable[Path]) -> bool:
 
 
 def _removable(data: Any, path: Path) -> Path:
-    """The place to take out: of a list as a whole, so that its other entries keep their numbers."""
-    for depth in range(len(path)):
-        if isinstance(value_at(data, path[:depth]), list):
+    """The place to take out: the nearest key of a mapping, so that the entries of a list keep their numbers."""
+    for depth, part in enumerate(path):
+        owner = value_at(data, path[:depth])
+        if not isinstance(owner, dict) or part not in owner:
             return path[:depth]
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import prod
@@ -99,7 +100,7 @@ def check(template: str, known: Iterable[str]) -> list[TemplateMistake]:
         tree = _JINJA.parse(template)
         _compiled(template)
     except TemplateSyntaxError as error:
-        return [TemplateMistake(error.lineno, f"template: {redact(error.message or 'broken syntax')}")]
+        return [TemplateMistake(error.lineno, f"template: {_syntax(error)}")]
     names = {*known}
     unknown = meta.find_undeclared_variables(tree) - names - _JINJA.globals.keys()
     mistakes = [_unknown_name(tree, word, names) for word in unknown]
@@ -107,6 +108,14 @@ def check(template: str, known: Iterable[str]) -> list[TemplateMistake]:
         TemplateMistake(node.lineno, "template: takes no other files") for node in tree.find_all(_OTHER_FILES)
     ]
     return sorted(mistakes)
+
+
+def _syntax(error: TemplateSyntaxError) -> str:
+    message = error.message or "broken syntax"
+    block = re.search(r"innermost block that needs to be closed is '(\w+)'", message)
+    if block and "end of template" in message:
+        return f"`{{% {block[1]} %}}` is never closed: add `{{% end{block[1]} %}}`"
+    return redact(message.rstrip("."))
 
 
 @lru_cache(maxsize=1024)
