@@ -20,8 +20,7 @@ _MOST_BOXES = 20
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
 _HASHES = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}(\S.*)$", re.MULTILINE)
 _STATED = re.compile(
-    r"\banswer\b[*_]{0,3}(?:\s{0,3}(?:is|would be|must be)\b\s{0,2}:?|\s{0,3}[:=])[*_]{0,3}[ \t]{0,4}(?:\n[ \t]{0,4})?(\S.*)",
-    re.IGNORECASE,
+    r"\banswer\b[*_]{0,3}(?:\s{0,3}(?:is|would be|must be)\b\s{0,2}:?|\s{0,3}[:=])[*_]{0,3}", re.IGNORECASE
 )
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)|,?\s(?:because|since|so|as)\s|;")
 _NUMBER = re.compile(
@@ -57,7 +56,7 @@ def extract_answer(text: str, mode: AnswerMode = "auto", pattern: str | None = N
     Equal answers get equal spellings: `1,000`, `$1000` and `1000.0`; `1/2` and `0.5`; `(b)` and `B`.
     """
     if mode == "regex":
-        return _by_pattern(text, pattern or r"(?!)")
+        return _by_pattern(text, pattern or r"(?!)()")
     return _READERS[mode](text)
 
 
@@ -106,11 +105,8 @@ def _value(number: Fraction) -> str:
 
 
 def _by_pattern(text: str, pattern: str) -> str | None:
-    matches = list(re.finditer(pattern, text, re.MULTILINE))
-    if not matches:
-        return None
-    groups = matches[-1].groups()
-    return canonical((groups[0] if groups else matches[-1].group()) or "")
+    groups = [match.group(1) for match in re.finditer(pattern, text, re.MULTILINE)]
+    return canonical(groups[-1] or "") if groups else None
 
 
 def _exact(text: str) -> str | None:
@@ -140,11 +136,18 @@ def _hashed(text: str) -> str | None:
     return canonical(found[-1]) if found else None
 
 
+def _after_statement(text: str) -> str | None:
+    """The rest of the line, or the next line, after the last `the answer is` or `answer:`."""
+    markers = [match.end() for match in _STATED.finditer(text)]
+    rest = text[markers[-1] :].lstrip() if markers else ""
+    return rest.splitlines()[0] if rest else None
+
+
 def _stated(text: str) -> str | None:
-    found = _STATED.findall(text)
-    if not found:
+    after = _after_statement(text)
+    if after is None:
         return None
-    said = _SENTENCE_END.split(found[-1], maxsplit=1)[0].strip()
+    said = _SENTENCE_END.split(after, maxsplit=1)[0].strip()
     letter = _LETTER_START.match(said)
     if letter is not None:
         return (letter[1] or letter[2]).upper()
@@ -158,8 +161,7 @@ def _number(text: str) -> str | None:
         found = read(text)
         if found is not None and _as_number(found) is not None:
             return found
-    said = _STATED.findall(text)
-    numbers = _NUMBER.findall(said[-1])[:1] if said else []
+    numbers = _NUMBER.findall(_after_statement(text) or "")[:1]
     numbers = numbers or _NUMBER.findall(text)
     return _as_number(numbers[-1]) if numbers else None
 

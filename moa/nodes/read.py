@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
-from moa.errors import SpecError
 from moa.spec.agent import AgentSpec
 
 _MOST_OBJECTS = 200
@@ -86,19 +84,8 @@ def read_reply(agent: AgentSpec, text: str, count: int) -> Any | None:
 
 
 def _last_group(pattern: str, text: str) -> str | None:
-    matches = list(_compile(pattern).finditer(text))
-    if not matches:
-        return None
-    groups = matches[-1].groups()
-    return groups[0] if groups else matches[-1].group()
-
-
-@lru_cache(maxsize=256)
-def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern, re.MULTILINE)
-    except re.error as error:
-        raise SpecError(f"`pattern` is not a regular expression: {error}") from None
+    groups = [match.group(1) for match in re.finditer(pattern, text, re.MULTILINE)]
+    return groups[-1] if groups else None
 
 
 def _spoken(text: str) -> str:

@@ -34,9 +34,11 @@ class Majority(Selector):
     @classmethod
     def _is_expression(cls, pattern: str | None) -> str | None:
         try:
-            re.compile(pattern or "")
+            groups = re.compile(pattern or "()").groups
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from None
+        if not groups:
+            raise ValueError("needs a group `(...)` round the answer")
         return pattern
 
     @model_validator(mode="after")
