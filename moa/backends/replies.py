@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import JsonValue
 
 from moa.backends.base import Choice, Completion, Delta, Emit, Message, Usage
 from moa.backends.failures import Refused, read_error_object, status_of
@@ -28,6 +30,16 @@ _FINISH = {
 
 class Malformed(Exception):
     """A reply that breaks the protocol."""
+
+
+class _Draft(NamedTuple):
+    """The fields of a `Choice` before its usage is known."""
+
+    text: str
+    finish_reason: str | None
+    reasoning: str | None
+    logprobs: JsonValue
+    tool_calls: JsonValue
 
 
 def parse(raw: bytes) -> Any:
@@ -64,16 +76,10 @@ def _completion(payload: Any, n: int, messages: Sequence[Message]) -> Completion
         raise Malformed("the reply has no choices")
     if n > 1 and len(found) > 1:
         found = sorted(found, key=_index)
-    choices = [_choice(one) for one in found[:n]]
-    usages = _usages(payload.get("usage"), choices, messages)
-    return Completion(
-        tuple(
-            Choice(one.text, one.finish_reason, one.reasoning, one.logprobs, one.tool_calls, usage)
-            for one, usage in zip(choices, usages, strict=True)
-        ),
-        payload.get("model") or "",
-        payload.get("id"),
-    )
+    drafts = [_draft(one) for one in found[:n]]
+    usages = _usages(payload.get("usage"), drafts, messages)
+    choices = [Choice(*draft, usage) for draft, usage in zip(drafts, usages, strict=True)]
+    return Completion(tuple(choices), payload.get("model") or "", payload.get("id"))
 
 
 def refused(payload: Any) -> Refused:
@@ -87,7 +93,7 @@ def _index(choice: Any) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _choice(found: Any) -> Choice:
+def _draft(found: Any) -> _Draft:
     message = found.get("message") if isinstance(found, dict) else None
     if type(message) is not dict:
         raise Malformed("the reply has a choice without a message")
@@ -99,7 +105,7 @@ def _choice(found: Any) -> Choice:
     if content.__class__ is not str:
         reasoning = reasoning or _thinking(content)
         content = text_of(content) or message.get("refusal") or ""
-    return Choice(
+    return _Draft(
         content if content.isascii() else mend(content),
         _FINISH.get(finish, finish),
         reasoning if isinstance(reasoning, str) else None,
@@ -134,7 +140,7 @@ def mend(text: str) -> str:
     return text
 
 
-def _usages(told: Any, choices: Sequence[Choice], messages: Sequence[Message]) -> Sequence[Usage]:
+def _usages(told: Any, choices: Sequence[_Draft], messages: Sequence[Message]) -> Sequence[Usage]:
     """Usage by choice: the prompt on the first, the reply's tokens by the length of the texts."""
     counted = told if type(told) is dict else {}
     prompt, output = counted.get("prompt_tokens"), counted.get("completion_tokens")
@@ -161,7 +167,7 @@ def _detail(counted: dict[str, Any], group: str, name: str) -> int:
     return value if type(value) is int else 0
 
 
-def _length(choice: Choice) -> int:
+def _length(choice: _Draft) -> int:
     calls = len(json.dumps(choice.tool_calls)) if choice.tool_calls else 0
     return len(choice.text) + len(choice.reasoning or "") + calls
 
@@ -180,7 +186,7 @@ def shared(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def _estimates(choices: Sequence[Choice], messages: Sequence[Message]) -> list[Usage]:
+def _estimates(choices: Sequence[_Draft], messages: Sequence[Message]) -> list[Usage]:
     prompt = _tokens(sum(len(text_of(message.get("content"))) for message in messages))
     return [
         Usage(0 if at else prompt, _tokens(_length(choice)), estimated=True)

@@ -60,6 +60,69 @@ def open_session() -> ClientSession:
     )
 
 
+class _Waiting:
+    """A reply that is waited for, and the task that waits."""
+
+    __slots__ = ("bytes", "cancelling", "idle", "response", "stalled", "task")
+
+    def __init__(self, task: asyncio.Task[object]) -> None:
+        self.task = task
+        self.cancelling = task.cancelling()
+        self.response: ClientResponse | None = None
+        self.bytes = 0
+        self.idle = 0
+        self.stalled = False
+
+    def tick(self) -> None:
+        """Interrupt the task once no byte has come for five ticks: after all four of them, at least."""
+        arrived = self.response.content.total_bytes if self.response is not None else 0
+        self.idle = 0 if arrived > self.bytes else self.idle + 1
+        self.bytes = arrived
+        if self.idle == 5 and not self.stalled:
+            self.stalled = True
+            self.task.cancel()
+
+    def interrupted(self) -> bool:
+        """Whether the task's cancellation is ours, and nobody else wants it; as in `asyncio.timeout`."""
+        return self.stalled and self.task.uncancel() <= self.cancelling
+
+
+class _StallWatch:
+    """Ends replies from which no byte comes for some seconds (and at most a quarter more).
+
+    One timer serves all replies of a server. aiohttp's `sock_read` sets a new one for each piece that is
+    sent or read, which is a tenth of what a whole call costs.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._tick = seconds / 4
+        self._waiting: set[_Waiting] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> _Waiting:
+        task = asyncio.current_task()
+        assert task is not None, "requests are made by tasks"
+        waiting = _Waiting(task)
+        self._waiting.add(waiting)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._tick, self._check)
+        return waiting
+
+    def end(self, waiting: _Waiting) -> None:
+        self._waiting.discard(waiting)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        for waiting in tuple(self._waiting):
+            waiting.tick()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._tick, self._check) if self._waiting else None
+
+
 class Wire:
     """One server's connection settings, prepared once.
 
@@ -80,48 +143,37 @@ class Wire:
     ) -> None:
         self.subject = subject
         self._stall = stall
+        self._watch = _StallWatch(stall)
         self._session = session
         self._owned = session is None
-        self._timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=stall)
+        self._timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        self._stream_timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=stall)
         self._headers = {"Content-Type": "application/json", "User-Agent": f"moa/{__version__}"}
         if subject.secret:
             self._headers["Authorization"] = f"Bearer {subject.secret.reveal()}"
         self._proxy = proxy_for(URL(subject.url), environ)
 
-    async def post(self, url: URL, body: bytes, feed: Feed | None = None) -> Answer:
-        """Send `body`; with `feed`, an event stream is fed to it as it arrives.
+    async def post(self, url: URL, body: bytes) -> Answer:
+        """Send `body` and read the whole reply.
 
         Raises:
             BackendError: for what goes wrong on the way; an error status is an answer like any other.
         """
-        return await self._ask("POST", url, body, feed)
+        return await self._whole("POST", url, body)
 
     async def get(self, url: URL) -> Answer:
         """Fetch `url`; raises as `post` does."""
-        return await self._ask("GET", url, None, None)
+        return await self._whole("GET", url, None)
 
-    async def aclose(self) -> None:
-        """Close the connections, unless they are shared."""
-        if self._owned and self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+    async def stream(self, url: URL, body: bytes, feed: Feed) -> Answer:
+        """Send `body`; an event stream is fed to `feed` as it arrives, any other reply is read whole.
 
-    async def _ask(self, method: str, url: URL, body: bytes | None, feed: Feed | None) -> Answer:
-        if self._session is None:
-            self._session = open_session()
-        data = BytesIO(body) if body is not None and len(body) >= LARGE else body
+        Raises as `post` does.
+        """
         response: ClientResponse | None = None
         try:
-            response = await self._session.request(
-                method,
-                url,
-                data=data,
-                headers=self._headers,
-                timeout=self._timeout,
-                proxy=self._proxy,
-                allow_redirects=False,
-            )
-            if feed is None or response.status >= 300 or response.content_type != "text/event-stream":
+            response = await self._send("POST", url, body, self._stream_timeout)
+            if response.status >= 300 or response.content_type != "text/event-stream":
                 return Answer(response.status, response.headers, await response.read())
             await _pour(response, feed)
             return Answer(response.status, response.headers, None)
@@ -132,6 +184,42 @@ class Wire:
             if response is not None:
                 response.close()
         raise failed
+
+    async def aclose(self) -> None:
+        """Close the connections, unless they are shared."""
+        self._watch.close()
+        if self._owned and self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    async def _whole(self, method: str, url: URL, body: bytes | None) -> Answer:
+        waiting = self._watch.begin()
+        try:
+            response = waiting.response = await self._send(method, url, body, self._timeout)
+            # An interrupted `read` closes the connection, a whole one gives it back.
+            return Answer(response.status, response.headers, await response.read())
+        except (ClientError, OSError) as error:
+            failed = self._explain(error)
+        except asyncio.CancelledError:
+            if not waiting.interrupted():
+                raise
+            failed = self._explain(TimeoutError())
+        finally:
+            self._watch.end(waiting)
+        raise failed
+
+    async def _send(self, method: str, url: URL, body: bytes | None, limits: ClientTimeout) -> ClientResponse:
+        if self._session is None:
+            self._session = open_session()
+        return await self._session.request(
+            method,
+            url,
+            data=BytesIO(body) if body is not None and len(body) >= LARGE else body,
+            headers=self._headers,
+            timeout=limits,
+            proxy=self._proxy,
+            allow_redirects=False,
+        )
 
     def _explain(self, error: Exception) -> BackendError:
         """Our error for aiohttp's, which is not chained: it may hold the request's headers."""
