@@ -11,7 +11,6 @@ from moa.errors import BudgetExceededError, UsageError
 from moa.spec.agent import Spec
 from moa.spec.model import Price
 
-
 FIRST_REPLY = 256
 """Tokens that a reply is expected to have before any has been seen."""
 

@@ -39,6 +39,7 @@ from moa.run.events import (
     Warned,
 )
 from moa.run.fit import Fitted, Fitting, Inputs
+from moa.run.keys import Written
 from moa.run.reply import NodeResult
 from moa.run.sampler import Draw, Drawn, Sampler
 from moa.run.store import Record
@@ -72,6 +73,7 @@ class Execution:
         self.results: dict[str, NodeResult] = {}
         self.warnings: list[str] = []
         self._ready: list[Unit] = []
+        self.prompts: dict[object, Written[tuple[Message, ...]]] = {}
         self._began: dict[int, float] = {}
         self._fired: set[int] = set()
         self._settled: set[int] = set()
@@ -164,7 +166,9 @@ class Execution:
         agent = unit.first.agent
         assert agent is not None and unit.endpoint is not None
         inputs = {role: [r for node in nodes for r in heard[node]] for role, nodes in unit.roles}
-        samples = await _Asking(self, unit).ask(inputs, unit.samples, self._streaming(unit))
+        known_as = (unit.words, unit.roles, tuple(map(bool, heard.values())))
+        asking = _Asking(self, unit, known_as)
+        samples = await asking.ask(inputs, unit.samples, self._streaming(unit))
         references = tuple(node for node in unit.sources if heard[node])
         return [
             self._result(unit, node, sample, references)
@@ -210,7 +214,7 @@ class Execution:
             self.warn(node.id, f"the reply could not be read as a {reads}")
             return "unparsed", None
         if record.finish_reason == "length":
-            limit = unit.params.get("max_tokens", "the model's limit")
+            limit = unit.params.value.get("max_tokens", "the model's limit")
             self.warn(node.id, f"the reply was cut off at max_tokens ({limit})")
             return "truncated", None
         return "ok", None
@@ -363,8 +367,9 @@ class Execution:
 class _Asking:
     """Asks one unit's model: renders, fits, draws, and fits again if the server says it was too long."""
 
-    def __init__(self, execution: Execution, unit: Unit) -> None:
+    def __init__(self, execution: Execution, unit: Unit, known_as: object = None) -> None:
         assert unit.endpoint is not None and unit.first.agent is not None
+        self._known_as = known_as
         self.execution = execution
         self.unit = unit
         self.setting = execution.setting
@@ -399,11 +404,20 @@ class _Asking:
         if overflow.limit and (window is None or overflow.limit < window):
             self.endpoint.context = overflow.limit
             return overflow.limit
-        size = sum(len(str(message.get("content"))) for message in fitted.messages) // 4
+        size = sum(len(str(message.get("content"))) for message in fitted.messages.value) // 4
         return int((window or size) * 0.75)
 
-    def _render(self, inputs: Inputs) -> tuple[Message, ...]:
-        return render_messages(self.agent, self.setting.conversation, inputs, self.unit.first.vars)
+    def _render(self, inputs: Inputs) -> Written[tuple[Message, ...]]:
+        """The prompt; members of a layer who hear the same share one, written once."""
+        prompts, key = self.execution.prompts, self._known_as
+        self._known_as = None  # from the second time on the references are shortened ones
+        prompt = prompts.get(key) if key is not None else None
+        if prompt is None:
+            vars = self.unit.first.vars
+            prompt = Written(render_messages(self.agent, self.setting.conversation, inputs, vars))
+            if key is not None:
+                prompts[key] = prompt
+        return prompt
 
     async def _draw(
         self, fitted: Fitted, samples: tuple[int, ...], stream: bool

@@ -10,11 +10,12 @@ from moa.backends.base import Message
 from moa.errors import ContextOverflowError
 from moa.nodes.response import Response
 from moa.run.endpoint import Endpoint
+from moa.run.keys import Written
 from moa.run.tokens import token_bound
 from moa.spec.graph import Overflow
 
 Inputs = Mapping[str, Sequence[Response]]
-Render = Callable[[Inputs], tuple[Message, ...]]
+Render = Callable[[Inputs], Written[tuple[Message, ...]]]
 CUT = " […]"
 """Ends a reference that was shortened."""
 ROUNDS = 12
@@ -25,8 +26,8 @@ LEAST_CHARACTERS = 40
 class Fitted(NamedTuple):
     """A prompt that fits, the sampling that fits beside it, and what was done to get there."""
 
-    messages: tuple[Message, ...]
-    params: Mapping[str, Any]
+    messages: Written[tuple[Message, ...]]
+    params: Written[Mapping[str, Any]]
     note: str = ""
 
 
@@ -40,7 +41,7 @@ class Fitting:
     window: int | None
     """Tokens; None where nobody knows."""
 
-    async def fit(self, inputs: Inputs, params: Mapping[str, Any]) -> Fitted:
+    async def fit(self, inputs: Inputs, params: Written[Mapping[str, Any]]) -> Fitted:
         """Render, and shorten or drop references while the prompt leaves no room for a reply.
 
         The reply keeps `max_tokens`, or a quarter of the window where that is less. Raises
@@ -49,17 +50,18 @@ class Fitting:
         messages, window = self.render(inputs), self.window
         if window is None:
             return Fitted(messages, params)
-        reply = min(params.get("max_tokens") or window, max(1, window // 4))
-        if token_bound(messages) + (params.get("max_tokens") or reply) <= window:
+        longest = params.value.get("max_tokens")
+        reply = min(longest or window, max(1, window // 4))
+        if token_bound(messages.value) + (longest or reply) <= window:
             return Fitted(messages, params)
-        tokens = await self.endpoint.count_tokens(messages)
+        tokens = await self.endpoint.count_tokens(messages.value)
         note = ""
         for _ in range(ROUNDS):
             if tokens + reply <= window:
                 return Fitted(messages, _cut_reply(params, window - tokens), note)
             inputs, note = self._shrink(inputs, tokens, window - reply, note)
             messages = self.render(inputs)
-            tokens = await self.endpoint.count_tokens(messages)
+            tokens = await self.endpoint.count_tokens(messages.value)
         raise self._overflow(tokens)
 
     def _shrink(self, inputs: Inputs, tokens: int, room: int, note: str) -> tuple[Inputs, str]:
@@ -96,9 +98,9 @@ class Fitting:
         )
 
 
-def _cut_reply(params: Mapping[str, Any], room: int) -> Mapping[str, Any]:
-    longest = params.get("max_tokens")
-    return {**params, "max_tokens": room} if longest is not None and longest > room else params
+def _cut_reply(params: Written[Mapping[str, Any]], room: int) -> Written[Mapping[str, Any]]:
+    longest = params.value.get("max_tokens")
+    return Written({**params.value, "max_tokens": room}) if longest is not None and longest > room else params
 
 
 def _drop_last(inputs: Inputs) -> tuple[Inputs, str]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring as _quoted
 from math import isfinite
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from moa.errors import UsageError
 
@@ -38,6 +38,19 @@ _KIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 Texts = dict[str, str]
 """Texts by their digest."""
+T = TypeVar("T")
+
+
+class Written(Generic[T]):
+    """A JSON value that is read once, however many keys and rows it goes into; it must not change."""
+
+    __slots__ = ("json", "texts", "value")
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+        self.texts: Texts = {}
+        self.json = condensed(value, self.texts)
+        """The value's condensed form; its long texts are in `texts`."""
 
 
 def canonical(value: Any) -> str:
@@ -84,7 +97,11 @@ def text_digest(text: str) -> str:
     return _remembered_digest(text) if len(text) <= _REMEMBERED else digest(text)
 
 
-def base_key(identity: str, messages: Sequence[Any], params: Mapping[str, Any]) -> str:
+def base_key(
+    identity: str,
+    messages: Sequence[Any] | Written[tuple[Any, ...]],
+    params: Mapping[str, Any] | Written[Mapping[str, Any]],
+) -> str:
     """The key that all samples of one request share, in hex.
 
     `identity` names the model and where it is; never a key to it.
@@ -126,6 +143,8 @@ def _write(value: Any, texts: Texts | None) -> str:
         return f"[{','.join([_write(item, texts) for item in value])}]"
     if kind is float:
         return _write_float(value)
+    if kind is Written:
+        return _write_again(value, texts)
     return _CONSTANTS[value] if value is None or kind is bool else _write_kin(value, texts)
 
 
@@ -144,6 +163,13 @@ def _name(key: Any) -> str:
     if not isinstance(key, str):
         raise TypeError(f"the key {key!r} is not a string")
     return _quoted(key)
+
+
+def _write_again(value: Written[Any], texts: Texts | None) -> str:
+    if texts is None:
+        return _write(value.value, None)
+    texts |= value.texts
+    return value.json
 
 
 def _write_float(value: float) -> str:

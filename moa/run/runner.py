@@ -202,7 +202,7 @@ class Runner:
         return reply
 
     async def _execute(self, execution: Execution) -> MoaError | None:
-        """Run, then wait until everything the answer rests on is committed; the error, if there is one."""
+        """Run to the end; the error, if there is one."""
         try:
             async with asyncio.timeout(self.timeout):
                 await execution.run()
@@ -212,9 +212,6 @@ class Runner:
             )
         except MoaError as error:
             return error
-        finally:
-            if self.store is not None:
-                await self.store.flush()
         return None
 
     def _reply(self, execution: Execution, error: MoaError | None, latency: float) -> Reply:

@@ -16,7 +16,7 @@ from moa.backends.base import Choice, Delta, Emit, Message, Request, Usage
 from moa.errors import BackendError
 from moa.run.budget import Ledger
 from moa.run.endpoint import Endpoint
-from moa.run.keys import base_key, sample_key
+from moa.run.keys import Written, base_key, sample_key
 from moa.run.store import Record, Store
 from moa.run.tokens import estimate_tokens
 
@@ -34,8 +34,8 @@ class Draw:
     """
 
     endpoint: Endpoint
-    messages: tuple[Message, ...]
-    params: Mapping[str, Any]
+    messages: Written[tuple[Message, ...]]
+    params: Written[Mapping[str, Any]]
     samples: tuple[int, ...]
     priority: int = 0
     timeout: float | None = None
@@ -170,9 +170,9 @@ class Sampler:
         price = endpoint.spec.price
         ticket = 0
         if ledger.limited:
-            ticket = await ledger.admit(endpoint.name, price, estimate_tokens(draw.messages), n)
+            ticket = await ledger.admit(endpoint.name, price, estimate_tokens(draw.messages.value), n)
         emit = _shifted(draw.emit, position) if draw.emit else None
-        request = Request(draw.messages, draw.params, n, seed, draw.priority, draw.timeout)
+        request = Request(draw.messages.value, draw.params.value, n, seed, draw.priority, draw.timeout)
         if draw.started:
             draw.started()
         clock = time.perf_counter()

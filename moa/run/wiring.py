@@ -8,6 +8,7 @@ from typing import Any
 
 from moa.graph.plan import Plan, PlanNode
 from moa.run.endpoint import Endpoint, Endpoints
+from moa.run.keys import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,9 @@ class Unit:
     """Whether it fires as soon as it has `needed` of them."""
     deadline: float | None
     endpoint: Endpoint | None
-    params: Mapping[str, Any]
+    params: Written[Mapping[str, Any]]
+    words: int
+    """Equal for units whose agents say the same when they hear the same."""
 
     @property
     def first(self) -> PlanNode:
@@ -50,7 +53,11 @@ def wire(plan: Plan, endpoints: Endpoints) -> Wiring:
     groups: dict[object, list[PlanNode]] = {}
     for node in plan.nodes:
         groups.setdefault(_collapse_key(node, alone), []).append(node)
-    units = tuple(_unit(index, nodes, endpoints) for index, nodes in enumerate(groups.values()))
+    words: dict[object, int] = {}
+    units = tuple(
+        _unit(index, nodes, endpoints, words.setdefault(_words(nodes[0]), index))
+        for index, nodes in enumerate(groups.values())
+    )
     unit_of = {node.id: unit for unit in units for node in unit.nodes}
     consumers = {
         node.id: tuple({unit_of[c].index: unit_of[c] for c in plan.consumers[node.id]}.values())
@@ -68,11 +75,16 @@ def _inputs_of_the_impatient(plan: Plan) -> set[str]:
 def _collapse_key(node: PlanNode, alone: set[str]) -> object:
     if node.agent is None or node.select is not None or node.id in alone:
         return node.id
-    content = (node.agent.model_dump_json(), node.sampling.model_dump_json(), repr(sorted(node.vars.items())))
+    content = (_words(node), node.sampling.model_dump_json())
     return (node.model, node.inputs, content, node.timeout, node.overflow, node.quorum, node.deadline)
 
 
-def _unit(index: int, nodes: list[PlanNode], endpoints: Endpoints) -> Unit:
+def _words(node: PlanNode) -> object:
+    """What decides an agent's prompt besides the conversation and the responses."""
+    return (node.agent.model_dump_json() if node.agent else "", repr(sorted(node.vars.items())))
+
+
+def _unit(index: int, nodes: list[PlanNode], endpoints: Endpoints, words: int) -> Unit:
     first = nodes[0]
     sources = first.sources
     roles: dict[str, list[str]] = {}
@@ -89,5 +101,6 @@ def _unit(index: int, nodes: list[PlanNode], endpoints: Endpoints) -> Unit:
         eager=first.quorum is not None and first.deadline is None,
         deadline=first.deadline,
         endpoint=endpoint,
-        params=endpoint.params(first.sampling) if endpoint else {},
+        params=Written(endpoint.params(first.sampling) if endpoint else {}),
+        words=words,
     )

@@ -9,6 +9,7 @@ from moa.backends.base import Choice, Completion, Delta, Emit, Request, Usage
 from moa.errors import BackendError, BadRequestError, BudgetExceededError
 from moa.run.budget import Budget, Ledger
 from moa.run.endpoint import Endpoint
+from moa.run.keys import Written
 from moa.run.sampler import SEEDS_APART, Draw, Drawn, Sampler
 from moa.run.store import Store
 from moa.spec.model import ModelSpec
@@ -23,7 +24,7 @@ def endpoint(backend: Scripted) -> Endpoint:
 
 
 def draw(backend: Scripted, *samples: int, emit: Emit | None = None) -> Draw:
-    return Draw(endpoint(backend), MESSAGES, {"temperature": 0.7}, samples, emit=emit)
+    return Draw(endpoint(backend), Written(MESSAGES), Written({"temperature": 0.7}), samples, emit=emit)
 
 
 def texts(drawn: list[Drawn | BackendError]) -> list[str]:
