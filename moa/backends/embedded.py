@@ -1,192 +1,258 @@
-"""A model inside this process: any GGUF file, run by llama.cpp through xllamacpp (extra `local`)."""
+"""A model in this process: any GGUF file, run by llama.cpp through `xllamacpp`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import secrets
-import threading
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from aiohttp import ClientSession, TCPConnector
 from pydantic import Field
 from yarl import URL
 
-from moa.backends.base import Choice, Completion, Emit, Message, Request
+from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request
+from moa.backends.counting import Counter
+from moa.backends.engine import Engine, Room, Settings, cells_for, cores
+from moa.backends.gguf import Header, NotGguf, read_header
 from moa.backends.openai import OpenAICompatible
-from moa.backends.weights import find
-from moa.errors import MissingExtraError, UsageError
+from moa.backends.options import read_options
+from moa.backends.weights import KNOWN, Weights, find
+from moa.errors import BackendTimeoutError, UsageError
 from moa.spec.agent import Spec
-from moa.spec.build import spec_from
 from moa.spec.model import ModelSpec
 
-CONTEXT = 8192
-"""Tokens that all slots share, unless the model file says otherwise."""
-MAX_OUTPUT = 512
-"""The longest reply by default: on a laptop's cores a longer one is seldom worth the wait."""
-KEY = "MOA_EMBEDDED_KEY"
+SLOTS = 8
+LONGEST_REPLY = 2048
+"""Tokens of a reply where nobody says; llama.cpp itself knows no bound."""
+TEMPLATE_TOKENS = 256
+"""More than a chat template adds to a prompt, a default system message included."""
+_KEY = "key"
+_PATIENCE = 86_400.0
+"""Seconds without a byte: a busy processor is slow, and a process cannot lose itself."""
+_HEARTBEAT = {"return_progress": True}
+"""Lets llama.cpp notice between two batches of a prompt, too, that the request was given up."""
+_RENAMED = {"repetition_penalty": "repeat_penalty"}
 
 
 class EmbeddedOptions(Spec):
-    """`options` of a `local` model."""
+    """`options` of an embedded model."""
 
-    slots: int = Field(8, ge=1)
-    """Replies that are written at once."""
+    slots: int | None = Field(None, ge=1, le=256)
+    """Replies that are written at once; `limits.concurrency` by default, else 8."""
     threads: int | None = Field(None, ge=1)
-    """Threads of computation; by default one for each core that this process may use."""
+    """Processor cores to use; all that this process may use by default."""
+    cells: int | None = Field(None, ge=256)
+    """Tokens that the KV cache holds for all requests together; half a gigabyte's worth by default."""
 
 
-@dataclass(slots=True)
-class _Engine:
-    """One llama.cpp server in this process and the number of backends that use it."""
-
-    server: Any
-    url: str
-    key: str
-    users: int = 0
+class _Loaded(NamedTuple):
+    weights: Weights
+    header: Header
 
 
-@dataclass(slots=True)
-class _Engines:
-    """The engines of this process by their settings, started once and stopped with their last user."""
+class _Link(NamedTuple):
+    """The way to the server from one event loop."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    running: dict[tuple[Any, ...], _Engine] = field(default_factory=dict)
-
-    def acquire(self, path: Path, context: int, options: EmbeddedOptions) -> tuple[tuple[Any, ...], _Engine]:
-        """The engine for these weights, started if need be; takes about a second, so call it in a thread."""
-        key = (str(path.resolve()), context, options.slots, options.threads)
-        with self.lock:
-            engine = self.running.get(key) or _start(path, context, options)
-            self.running[key] = engine
-            engine.users += 1
-        return key, engine
-
-    def release(self, key: tuple[Any, ...]) -> None:
-        """Give an engine back."""
-        with self.lock:
-            engine = self.running[key]
-            engine.users -= 1
-            if engine.users == 0:
-                del self.running[key]
-                engine.server = None
-
-
-_ENGINES = _Engines()
+    loop: asyncio.AbstractEventLoop
+    session: ClientSession
+    client: OpenAICompatible
+    counter: Counter
+    tokenize: URL
 
 
 class Embedded:
-    """A `local:` model: llama.cpp in this process, asked over loopback like any other server.
+    """A GGUF file in this process, started at the first request and shared by all who ask it.
 
-    It starts with the first request. `concurrency` is the number of its slots.
+    `spec.model` is a known name (`smollm2-135m`) or a path, `spec.file` a path;
+    `spec.limits.concurrency` is the number of replies that are written at once.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
-        options = dict(spec.options)
-        if spec.limits.concurrency:
-            options.setdefault("slots", spec.limits.concurrency)
-        self.options = spec_from(EmbeddedOptions, options)
-        self.concurrency = self.options.slots
-        self.max_output = spec.max_output or MAX_OUTPUT
-        self._context = spec.context or CONTEXT
-        self._client: OpenAICompatible | None = None
-        self._engine: tuple[Any, ...] | None = None
-        self._tokenize: URL | None = None
-        self._starting = asyncio.Lock()
+        self.name = spec.name or f"local:{spec.model or spec.file}"
+        self._options = read_options(EmbeddedOptions, spec)
+        self.concurrency = self._options.slots or spec.limits.concurrency or SLOTS
+        known = KNOWN.get(spec.model)
+        self.max_output = spec.max_output or (known.longest if known else LONGEST_REPLY)
+        self._loaded: _Loaded | None = None
+        self._engine: Engine | None = None
+        self._link: _Link | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
 
     async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
-        """Ask for `request.n` samples; raises a `BackendError`, or `UsageError` where it cannot start."""
-        client = await self._started()
-        completion = await client.complete(request, emit)
-        return await self._recounted(client, completion) if request.n > 1 else completion
+        """Ask for `request.n` samples; with `emit`, as streams.
+
+        Raises:
+            UsageError: when the weights or the extra `local` are missing; says what to do.
+            ContextOverflowError: for a prompt that is longer than the window.
+            BackendTimeoutError: after `request.timeout` seconds, the wait for a free slot included.
+        """
+        try:
+            async with asyncio.timeout(request.timeout) as limit:
+                return await self._complete(replace(request, timeout=None), emit)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise BackendTimeoutError(f"{self.name}: no whole reply within {request.timeout:g} s")
 
     async def context_length(self) -> int | None:
-        """Tokens of the context window."""
-        return self._context
+        """The longest prompt and reply together, in tokens."""
+        if self.spec.context is not None:
+            return self.spec.context
+        header = (await self._load()).header
+        return min(header.context, self._cells(header)) if header.context else self._cells(header)
 
-    async def count_tokens(self, messages: tuple[Message, ...]) -> int:
-        """Tokens of the prompt, by the model's own template and tokenizer."""
-        return await (await self._started()).count_tokens(messages)
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt, exactly: by the model's own template and tokenizer."""
+        link = await self._connect()
+        return await link.counter.count(messages)
 
     async def aclose(self) -> None:
-        """Close the connections; the engine stops with its last user."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-        if self._engine is not None:
-            key, self._engine = self._engine, None
-            await asyncio.to_thread(_ENGINES.release, key)
+        """Close the connections; the last user of a file of weights also unloads it."""
+        link, self._link = self._link, None
+        engine, self._engine = self._engine, None
+        if link is not None:
+            await _close(link)
+        if engine is not None:
+            await engine.release()
 
-    async def _started(self) -> OpenAICompatible:
-        if self._client is not None:
-            return self._client
-        async with self._starting:
-            if self._client is None:
-                self._client = await self._connect()
-        return self._client
+    async def _complete(self, request: Request, emit: Emit | None) -> Completion:
+        link = await self._connect()
+        params = self._params(request)
+        need = _most_tokens(request.messages) + params["max_tokens"]
+        most = max(1, min(self.concurrency, self._room.total // need))
+        parts: list[Completion] = []
+        for start in range(0, request.n, most):
+            part = replace(
+                request,
+                params=params,
+                n=min(most, request.n - start),
+                seed=None if request.seed is None else request.seed + start,
+            )
+            parts.append(await self._ask(link, part, need, _shifted(emit, start)))
+        return replace(parts[0], choices=tuple(choice for part in parts for choice in part.choices))
 
-    async def _connect(self) -> OpenAICompatible:
-        weights = await asyncio.to_thread(find, self.spec.model, self.spec.file)
-        self._engine, engine = await asyncio.to_thread(
-            _ENGINES.acquire, weights.path, self._context, self.options
-        )
-        self._tokenize = URL(engine.url) / "tokenize"
+    async def _ask(self, link: _Link, request: Request, need: int, emit: Emit | None) -> Completion:
+        taken = await self._room.take(need * request.n)
+        try:
+            # Only while it streams does llama.cpp notice that nobody listens any more, and stop.
+            completion = await link.client.complete(request, emit or _unheard)
+        finally:
+            self._room.give(taken)
+        if request.n == 1:
+            return completion
+        return replace(completion, choices=await self._counted(link, request, completion))
+
+    async def _counted(self, link: _Link, request: Request, completion: Completion) -> tuple[Choice, ...]:
+        """Choices with their own output tokens: for several, llama.cpp reports those of one only."""
+        choices = []
+        for choice in completion.choices:
+            if choice.finish_reason == "length":
+                tokens = request.params["max_tokens"]
+            else:
+                tokens = await self._tokens(link, f"{choice.reasoning or ''}{choice.text}") + 1
+            choices.append(replace(choice, usage=replace(choice.usage, output_tokens=tokens)))
+        return tuple(choices)
+
+    async def _tokens(self, link: _Link, text: str) -> int:
+        answer = await link.client.wire.post(link.tokenize, json.dumps({"content": text}).encode())
+        return len(json.loads(answer.body or b"")["tokens"])
+
+    def _params(self, request: Request) -> dict[str, Any]:
+        """Body fields by llama.cpp's names, with a bound on the reply, which it would not set itself."""
+        params = {_RENAMED.get(name, name): value for name, value in request.params.items()}
+        asked = params.pop("max_completion_tokens", None) or params.get("max_tokens") or self.max_output
+        return params | _HEARTBEAT | {"max_tokens": min(asked, self.max_output)}
+
+    async def _load(self) -> _Loaded:
+        if self._loaded is None:
+            weights = await asyncio.to_thread(find, self.spec.model, self.spec.file)
+            try:
+                header = read_header(weights.path)
+            except (NotGguf, OSError) as error:
+                raise UsageError(f"{self.name}: {weights.path} is not a GGUF file: {error}") from None
+            self._loaded = _Loaded(weights, header)
+        return self._loaded
+
+    async def _connect(self) -> _Link:
+        loaded = await self._load()
+        if self._engine is None:
+            self._engine = Engine.share(self._settings(loaded))
+        address = await self._engine.start()
+        loop = asyncio.get_running_loop()
+        if self._link is not None and self._link.loop is not loop:
+            # Its loop is gone, and no connection is kept between requests: nothing is left to close.
+            self._link.session.detach()
+            self._link = None
+        if self._link is None:
+            self._link = self._open(loop, address)
+        return self._link
+
+    def _open(self, loop: asyncio.AbstractEventLoop, address: str) -> _Link:
+        session = ClientSession(connector=TCPConnector(limit=0, force_close=True))
+        client = self._client(address, session)
+        counter = Counter(client.wire, URL(address), self._server.settings.alias)
+        return _Link(loop, session, client, counter, URL(address) / "tokenize")
+
+    def _client(self, address: str, session: ClientSession) -> OpenAICompatible:
         spec = ModelSpec(
-            name=self.spec.name or self.spec.model,
-            base_url=f"{engine.url}/v1",
-            model=self.spec.model or "local",
-            key_env=KEY,
-            context=self._context,
+            name=self.name,
+            base_url=f"{address}/v1",
+            model=self._server.settings.alias,
+            key_env=_KEY,
             body=self.spec.body,
+            options={"stall": _PATIENCE},
         )
-        return OpenAICompatible(spec, environ={KEY: engine.key})
+        return OpenAICompatible(spec, session=session, environ={_KEY: self._server.key})
 
-    async def _recounted(self, client: OpenAICompatible, completion: Completion) -> Completion:
-        """Token counts per choice: for n > 1 the engine counts the tokens of one choice only."""
-        choices = [
-            replace(choice, usage=replace(choice.usage, output_tokens=await self._tokens(client, choice)))
-            for choice in completion.choices
-        ]
-        return replace(completion, choices=tuple(choices))
+    def _settings(self, loaded: _Loaded) -> Settings:
+        return Settings(
+            path=loaded.weights.path.resolve(),
+            alias=self.spec.model or loaded.weights.path.stem,
+            slots=self.concurrency,
+            cells=self._cells(loaded.header),
+            threads=self._options.threads or cores(),
+        )
 
-    async def _tokens(self, client: OpenAICompatible, choice: Choice) -> int:
-        """Tokens of a reply: of its text, and the one that ended it."""
-        assert self._tokenize is not None
-        body = json.dumps({"content": choice.text, "parse_special": False}).encode()
-        answer = await client.wire.post(self._tokenize, body)
-        tokens = json.loads(answer.body or b"{}").get("tokens", [])
-        return len(tokens) + (choice.finish_reason == "stop")
+    def _cells(self, header: Header) -> int:
+        return self._options.cells or cells_for(header, self.concurrency)
+
+    @property
+    def _server(self) -> Engine:
+        assert self._engine is not None
+        return self._engine
+
+    @property
+    def _room(self) -> Room:
+        return self._server.room
 
 
-def _start(path: Path, context: int, options: EmbeddedOptions) -> _Engine:
-    # With OpenMP's default, idle threads spin, and one other busy process slows every token 30-fold.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import xllamacpp
-    except ImportError:
-        raise MissingExtraError("the embedded model", "local") from None
-    threads = (
-        options.threads or len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count()
-    )
-    key = secrets.token_hex(16)
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.n_parallel = options.slots
-    params.n_ctx = context
-    params.kv_unified = True
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.api_keys = [key]
-    params.model_alias = {path.stem}
-    params.verbosity = -1
-    try:
-        server = xllamacpp.Server(params)
-    except (RuntimeError, ValueError) as error:
-        raise UsageError(f"llama.cpp cannot load {path}: {error}") from None
-    return _Engine(server, server.listening_address, key)
+def _most_tokens(messages: Sequence[Message]) -> int:
+    """More tokens than the prompt has: a byte-level vocabulary takes at most one for a byte."""
+    return TEMPLATE_TOKENS + sum(len(str(message).encode()) for message in messages)
+
+
+def _unheard(delta: Delta) -> None:
+    pass
+
+
+def _shifted(emit: Emit | None, start: int) -> Emit | None:
+    if emit is None or start == 0:
+        return emit
+
+    def shifted(delta: Delta) -> None:
+        emit(replace(delta, index=delta.index + start))
+
+    return shifted
+
+
+async def _close(link: _Link) -> None:
+    await link.client.aclose()
+    if link.loop is asyncio.get_running_loop():
+        await link.session.close()
+    else:
+        link.session.detach()
