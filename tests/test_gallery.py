@@ -192,10 +192,8 @@ def test_residual_moa_hands_on_the_most_diverse_three_and_what_was_lost() -> Non
         ["kept3"],
     )
     assert heard(plan.by_id["answer"]) == ["kept3", "residual3"]
-    kept = [node for node in plan.nodes if node.select]
-    assert [(node.select.name, node.select.options) for node in kept if node.select] == [
-        ("diverse", {"k": 3})
-    ] * 3
+    selected = [node.select for node in plan.nodes if node.select]
+    assert [(select.name, select.options) for select in selected] == [("diverse", {"k": 3})] * 3
 
 
 class Said(NamedTuple):
@@ -231,10 +229,8 @@ async def test_each_graph_answers_with_exactly_those_calls(name: str, backend: S
     assert reply.text
     assert sum(request.n for request in backend.requests) == CALLS[name]
     assert all(node.state == "ok" for node in reply.nodes)
-    expected = (
-        ["`answer`: no two of 9 answers agree; the vote decides nothing"] if name == "majority-vote" else []
-    )
-    assert len(reply.warnings) == len(expected)
+    split = "no two of 9 answers agree"
+    assert [split in warning for warning in reply.warnings] == ([True] if name == "majority-vote" else [])
 
 
 async def test_the_ranker_and_the_chooser_decide(backend: Scripted) -> None:
