@@ -72,6 +72,21 @@ def open_again(path: str, timeout: float) -> sqlite3.Connection:
     return _connect(path, timeout)
 
 
+class OpenFile:
+    """The connection that reads a store which is open for writing."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def connection(self) -> sqlite3.Connection:
+        """The connection to read with."""
+        return self._db
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+
 class ReadOnlyFile:
     """A store that is read and never written, not even its side files where that can be helped.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,14 @@ from typing import Any
 
 from moa.backends.base import Message
 from moa.errors import StoreError
-from moa.run.database import MEMORY, ReadOnlyFile, explained, open_again, open_writable
-from moa.run.keys import Texts, condensed, sample_key, split_key
+from moa.run.database import MEMORY, OpenFile, ReadOnlyFile, explain, explained, open_again, open_writable
+from moa.run.keys import Texts, Written, condensed, sample_key, split_key
 from moa.run.record import COLUMNS, Record, storable_json
 from moa.run.writer import Put, Writer
 
 __all__ = ["Record", "Store"]
+
+Source = OpenFile | ReadOnlyFile
 
 _LOOK_UPS = (1, 4, 16, 64)
 """How many samples one statement asks for."""
@@ -30,22 +33,22 @@ class Store:
     Reading is synchronous and takes tens of microseconds; writing is left to a thread of its own.
     """
 
-    def __init__(self, path: str, source: ReadOnlyFile | None, writer: Writer | None, reader: Any) -> None:
+    def __init__(self, path: str, source: Source, writer: Writer | None) -> None:
         self.path = path
         self._source = source
         self._writer = writer
-        self._reader = reader
         self._pid = os.getpid()
-        self._finalizer = weakref.finalize(self, _release, source, writer, reader)
+        self._finalizer = weakref.finalize(self, _release, source, writer)
 
     @classmethod
     def open(
-        cls, path: str | Path, *, readonly: bool = False, linger: float = 0.02, timeout: float = 30.0
+        cls, path: str | Path, *, readonly: bool = False, linger: float = 0.05, timeout: float = 30.0
     ) -> Store:
         """Open a store, and create it with its folders where it does not exist.
 
         `readonly` never creates or writes anything (replay). `linger` is how long a write waits for others
-        to share its transaction and `timeout` how long it waits for other programs, both in seconds.
+        to share its transaction and the shortest time between two of them, `timeout` how long to wait for
+        other programs, both in seconds.
         Raises `StoreError` with one line for a file that cannot be used.
         """
         name = MEMORY if str(path) == MEMORY else str(Path(path).expanduser())
@@ -53,10 +56,10 @@ class Store:
             if readonly:
                 source = ReadOnlyFile(name, timeout)
                 source.connection()
-                return cls(name, source, None, None)
+                return cls(name, source, None)
             db = open_writable(name, timeout)
             reader = db if name == MEMORY else open_again(name, timeout)
-            return cls(name, None, Writer(name, db, linger=linger, timeout=timeout), reader)
+            return cls(name, OpenFile(reader), Writer(name, db, linger=linger, timeout=timeout))
 
     @staticmethod
     def default_path() -> Path:
@@ -74,19 +77,20 @@ class Store:
         """The stored samples, in the order of the keys; None for a key that is not stored."""
         self._check_process()
         pending = self._writer.pending if self._writer is not None else {}
-        found = {key: pending[key] for key in keys if key in pending}
-        absent = [key for key in keys if key not in found]
-        if absent:
-            with explained(self.path):
-                found |= self._read(absent)
+        found = {key: pending[key] for key in keys if key in pending} if pending else {}
+        if len(found) < len(keys):
+            try:
+                self._read([key for key in keys if key not in found], found)
+            except (sqlite3.Error, OSError) as error:
+                raise explain(self.path, error) from error
         return [found.get(key) for key in keys]
 
     def put(
         self,
         base: str,
         identity: str,
-        messages: Sequence[Message],
-        params: Mapping[str, Any],
+        messages: Sequence[Message] | Written[tuple[Message, ...]],
+        params: Mapping[str, Any] | Written[Mapping[str, Any]],
         samples: Sequence[tuple[int, str, Record]],
     ) -> None:
         """Add samples of one request, each with its number and its key; never waits for the disk.
@@ -95,6 +99,8 @@ class Store:
         record. Raises `StoreError` for a read-only store and after an earlier write has failed.
         """
         self._check_process()
+        if any(key != sample_key(base, number) for number, key, _ in samples):
+            raise StoreError(f"store {self.path}: a sample's key does not belong to its request")
         if self._writer is None:
             raise StoreError(f"store {self.path}: is opened read-only (replay), so nothing can be added")
         texts: Texts = {}
@@ -122,9 +128,8 @@ class Store:
         if os.getpid() != self._pid:
             raise StoreError(f"store {self.path}: was opened before a fork; each process must open its own")
 
-    def _read(self, keys: Sequence[str]) -> dict[str, Record]:
-        db = self._reader if self._source is None else self._source.connection()
-        found: dict[str, Record] = {}
+    def _read(self, keys: Sequence[str], found: dict[str, Record]) -> None:
+        db = self._source.connection()
         for base, numbers in _by_base(keys).items():
             for start in range(0, len(numbers), _LOOK_UPS[-1]):
                 wanted = numbers[start : start + _LOOK_UPS[-1]]
@@ -132,7 +137,6 @@ class Store:
                 wanted += wanted[-1:] * (size - len(wanted))
                 rows = db.execute(_look_up(size), (base, *wanted)).fetchall()
                 found.update((sample_key(base, row[0]), Record.from_row(row[1:])) for row in rows)
-        return found
 
 
 def _by_base(keys: Sequence[str]) -> dict[str, list[int]]:
@@ -151,15 +155,12 @@ def _look_up(samples: int) -> str:
     )
 
 
-def _release(source: ReadOnlyFile | None, writer: Writer | None, reader: Any) -> None:
+def _release(source: Source, writer: Writer | None) -> None:
     try:
         if writer is not None:
             writer.close()
     finally:
-        if source is not None:
-            source.close()
-        if reader is not None:
-            reader.close()
+        source.close()
 
 
 def _state_folder() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
@@ -61,8 +62,9 @@ _Item = Put | Future[None] | _Stop
 class Writer:
     """Commits what is put, in groups.
 
-    After the first put the thread waits `linger` seconds for others to join its transaction, unless
-    somebody waits for it. A write that failed is kept: the next flush tries it again, and until one
+    After the first put the thread waits `linger` seconds for others to join its transaction, or until
+    somebody waits for it; and no two transactions begin closer together than that, so that the flushes
+    of many questions share one. A write that failed is kept: the next flush tries it again, and until one
     succeeds further puts are refused.
     """
 
@@ -76,6 +78,8 @@ class Writer:
         self._timeout = timeout
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._hurry = threading.Event()
+        self._closing = threading.Event()
+        self._began = float("-inf")
         self._backlog: list[Put] = []
         self._written: dict[str, None] = {}
         self._version = -1
@@ -106,6 +110,7 @@ class Writer:
         try:
             if self._thread is not None:
                 done: Future[None] = Future()
+                self._closing.set()
                 self._send(_Stop(done))
                 self._thread.join()
                 done.result()
@@ -131,6 +136,8 @@ class Writer:
         items = [self._queue.get()]
         if isinstance(items[0], Put):
             self._hurry.wait(self._linger)
+        self._closing.wait(max(0.0, self._began + self._linger - time.monotonic()))
+        self._began = time.monotonic()
         self._hurry.clear()
         try:
             while len(items) < _GROUP:
