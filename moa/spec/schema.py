@@ -66,12 +66,21 @@ def schema(kind: str) -> dict[str, Any]:
     for name, forms in _SHORT_FORMS.items():
         if name in built.get("$defs", {}):
             built["$defs"][name] = _with_short_forms(built["$defs"][name], forms)
+    _close(built)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **built, "title": f"moa: {kind} file"}
 
 
 def _with_short_forms(full: dict[str, Any], forms: list[dict[str, Any]]) -> dict[str, Any]:
     description = full.pop("description", "")
     return {"description": description, "anyOf": [*forms, full]}
+
+
+def _close(part: Any) -> None:
+    """Where keys follow a pattern, refuse the others; pydantic's schema leaves them free."""
+    if isinstance(part, dict) and "patternProperties" in part:
+        part["additionalProperties"] = False
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _close(inner)
 
 
 def _describe(part: dict[str, Any], model: type[BaseModel]) -> None:

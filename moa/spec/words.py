@@ -12,7 +12,8 @@ _SECRET_NAMES = re.compile(
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
-    r"\b(?:sk|pk|rk|gsk|hf|ghp|gho|xai|pplx|nvapi|csk|fw|r8)[-_][A-Za-z0-9_-]{4,}"
+    r"(?<![A-Za-z])sk[-_][A-Za-z0-9_-]{4,}"
+    r"|(?<![A-Za-z])(?:pk|rk|gsk|hf|ghp|gho|xai|pplx|nvapi|csk|fw|r8)[-_](?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{10,}"
     r"|\bAIza[\w-]{8,}|\bBearer\s+\S+"
     r"|\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/]{28,}={0,2}"
     r"|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
