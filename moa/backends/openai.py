@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from yarl import URL
 
 from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request
 from moa.backends.counting import Counter, listed_window
 from moa.backends.failures import Refused, Subject, failure, read_error
+from moa.backends.options import read_options
 from moa.backends.providers import endpoint
 from moa.backends.quirks import Quirks
 from moa.backends.redact import Secret
@@ -28,7 +29,6 @@ from moa.errors import (
     ContentFilteredError,
     InvalidReplyError,
     ModelNotFoundError,
-    UsageError,
 )
 from moa.spec.agent import Spec
 from moa.spec.model import ModelSpec
@@ -77,7 +77,7 @@ class OpenAICompatible:
         self.spec = spec
         self.name = spec.name or spec.model or spec.base_url or ""
         self._endpoint = endpoint(spec, environ)
-        self._options = read_options(spec)
+        self._options = read_options(HttpOptions, spec)
         self._session = session
         self._environ = environ
         root = URL(self._endpoint.base_url)
@@ -138,11 +138,14 @@ class OpenAICompatible:
 
     async def models(self) -> list[Mapping[str, Any]]:
         """The models that the server lists, as it describes them."""
-        try:
-            return read_models_list(self._read(await self._connected().get(self._models)))
-        except Refused as refused:
-            error = self._failure(refused)
-        raise error
+        preset = self._endpoint.preset
+        return read_models_list(await self._get(self._models, preset.listing_headers))
+
+    async def check_key(self) -> None:
+        """Ask the server whether it takes the key, where its list of models is open to all."""
+        path = self._endpoint.preset.check
+        if path is not None:
+            await self._get(joined(URL(self._endpoint.base_url), path))
 
     async def context_length(self) -> int | None:
         """The context window in tokens: as configured, or as the server says; asked at most once."""
@@ -227,6 +230,13 @@ class OpenAICompatible:
         except Refused as refused:
             if not gathering.begun:
                 raise
+            error = self._failure(refused)
+        raise error
+
+    async def _get(self, url: URL, headers: Mapping[str, str] | None = None) -> Any:
+        try:
+            return self._read(await self._connected().get(url, headers))
+        except Refused as refused:
             error = self._failure(refused)
         raise error
 
@@ -318,18 +328,6 @@ class OpenAICompatible:
                 f"{self.name}: the key in {variable} holds characters that cannot be sent; was it copied whole?"
             )
         return Secret(value)
-
-
-def read_options(spec: ModelSpec) -> HttpOptions:
-    """The options of a model; raises `UsageError` for unknown ones."""
-    try:
-        return HttpOptions.model_validate(spec.options)
-    except ValidationError as error:
-        place, said = error.errors()[0]["loc"], error.errors()[0]["msg"]
-        known = ", ".join(HttpOptions.model_fields)
-        raise UsageError(
-            f"{spec.name}: options.{'.'.join(map(str, place))}: {said} (known options: {known})"
-        ) from None
 
 
 def joined(root: URL, path: str) -> URL:

@@ -24,12 +24,22 @@ class Preset(NamedTuple):
     needs_key: bool = True
     most: int | None = None
     """The largest `n` that one request may ask for, where it is documented."""
+    check: str | None = None
+    """A path that wants the key, where the list of models does not."""
+    listing_headers: Mapping[str, str] = {}
+    """What else GET /models wants; `{key}` stands for the key."""
     seed_field: str = "seed"
     length_field: str = "max_tokens"
 
 
 PRESETS: Mapping[str, Preset] = {
-    "anthropic": Preset("https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", most=1),
+    "anthropic": Preset(
+        "https://api.anthropic.com/v1",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_BASE_URL",
+        most=1,
+        listing_headers={"x-api-key": "{key}", "anthropic-version": "2023-06-01"},
+    ),
     "cerebras": Preset("https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", "CEREBRAS_BASE_URL"),
     "deepinfra": Preset("https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY", "DEEPINFRA_BASE_URL"),
     "deepseek": Preset("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", most=1),
@@ -51,7 +61,9 @@ PRESETS: Mapping[str, Preset] = {
         "OPENAI_BASE_URL",
         length_field="max_completion_tokens",
     ),
-    "openrouter": Preset("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL"),
+    "openrouter": Preset(
+        "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", check="key"
+    ),
     "together": Preset("https://api.together.xyz/v1", "TOGETHER_API_KEY", "TOGETHER_BASE_URL"),
     "xai": Preset("https://api.x.ai/v1", "XAI_API_KEY", "XAI_BASE_URL"),
 }

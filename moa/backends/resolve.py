@@ -143,7 +143,15 @@ def identity(spec: ModelSpec) -> str:
     """What decides this model's answers, as one stable string for the store's key; never a key.
 
     Two names for one model (a preset and its address) have the same identity.
+
+    Raises:
+        UsageError: for an address without a model that was not settled: whatever model a server has
+            today would share its key with tomorrow's.
     """
+    if is_http(spec) and not spec.model:
+        raise UsageError(
+            f"{spec.name} names no model: write {spec.name}#MODEL; `moa models` lists what is there"
+        )
     parts: dict[str, JsonValue] = {"model": spec.model}
     if is_http(spec):
         parts["at"] = endpoint(spec).base_url

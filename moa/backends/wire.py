@@ -161,9 +161,12 @@ class Wire:
         """
         return await self._whole("POST", url, body)
 
-    async def get(self, url: URL) -> Answer:
-        """Fetch `url`; raises as `post` does."""
-        return await self._whole("GET", url, None)
+    async def get(self, url: URL, headers: Mapping[str, str] | None = None) -> Answer:
+        """Fetch `url` with more `headers`, in which `{key}` stands for the key; raises as `post` does."""
+        secret = self.subject.secret
+        key = secret.reveal() if secret else ""
+        more = {name: value.replace("{key}", key) for name, value in (headers or {}).items()}
+        return await self._whole("GET", url, None, more)
 
     async def stream(self, url: URL, body: bytes, feed: Feed) -> Answer:
         """Send `body`; an event stream is fed to `feed` as it arrives, any other reply is read whole.
@@ -192,10 +195,12 @@ class Wire:
             session, self._session = self._session, None
             await session.close()
 
-    async def _whole(self, method: str, url: URL, body: bytes | None) -> Answer:
+    async def _whole(
+        self, method: str, url: URL, body: bytes | None, more: Mapping[str, str] | None = None
+    ) -> Answer:
         waiting = self._watch.begin()
         try:
-            response = waiting.response = await self._send(method, url, body, self._timeout)
+            response = waiting.response = await self._send(method, url, body, self._timeout, more)
             # An interrupted `read` closes the connection, a whole one gives it back.
             return Answer(response.status, response.headers, await response.read())
         except (ClientError, OSError) as error:
@@ -208,14 +213,21 @@ class Wire:
             self._watch.end(waiting)
         raise failed
 
-    async def _send(self, method: str, url: URL, body: bytes | None, limits: ClientTimeout) -> ClientResponse:
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        body: bytes | None,
+        limits: ClientTimeout,
+        more: Mapping[str, str] | None = None,
+    ) -> ClientResponse:
         if self._session is None:
             self._session = open_session()
         return await self._session.request(
             method,
             url,
             data=BytesIO(body) if body is not None and len(body) >= LARGE else body,
-            headers=self._headers,
+            headers={**self._headers, **more} if more else self._headers,
             timeout=limits,
             proxy=self._proxy,
             allow_redirects=False,
@@ -235,7 +247,7 @@ class Wire:
             return ConnectionFailedError(said, retryable=False)
         if isinstance(error, ClientConnectorDNSError):
             return ConnectionFailedError(
-                f"{start} cannot find the host of {subject.url}; is the address right?"
+                f"{start} cannot find the host of {subject.url}; is the address right, and this machine online?"
             )
         if isinstance(error, ClientPayloadError):
             return ConnectionFailedError(
