@@ -70,18 +70,18 @@ def condensed(value: Any, texts: Texts | None = None) -> str:
     return _written(value, {} if texts is None else texts)
 
 
-def expanded(value: Any, texts: Mapping[str, str]) -> Any:
-    """A value read from `condensed` JSON, with its texts put back; raises `KeyError` for an absent one."""
+def expanded(value: Any, find: Callable[[str], str]) -> Any:
+    """A value read from `condensed` JSON, with the texts put back that `find` finds by their digest."""
     if isinstance(value, list):
-        return [expanded(item, texts) for item in value]
+        return [expanded(item, find) for item in value]
     if not isinstance(value, dict):
         return value
     inner = value.get(REFERENCE)
     if isinstance(inner, str):
-        return texts[inner]
+        return find(inner)
     if REFERENCE in value:
         value = inner
-    return {key: expanded(item, texts) for key, item in value.items()}
+    return {key: expanded(item, find) for key, item in value.items()}
 
 
 def digest(text: str) -> str:

@@ -26,7 +26,7 @@ def m001_initial(db: sqlite3.Connection) -> None:
     """
     db.execute("CREATE TABLE texts (hash TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL)")
     db.execute(
-        "CREATE TABLE requests (id INTEGER PRIMARY KEY, base TEXT NOT NULL UNIQUE, model TEXT NOT NULL,"
+        "CREATE TABLE requests (id INTEGER PRIMARY KEY, base TEXT NOT NULL UNIQUE, identity TEXT NOT NULL,"
         " messages TEXT NOT NULL, params TEXT NOT NULL)"
     )
     db.execute(
@@ -39,14 +39,17 @@ def m001_initial(db: sqlite3.Connection) -> None:
     db.execute(
         """
         CREATE VIEW samples AS
-        SELECT datetime(r.created, 'unixepoch') AS time, q.model, r.sample,
+        SELECT datetime(r.created, 'unixepoch') AS time,
+            coalesce(CASE WHEN json_valid(q.identity) THEN json_extract(q.identity, '$.model') END,
+                q.identity) AS model,
+            r.sample,
             (SELECT group_concat(json_extract(m.value, '$.role') || ': ' ||
                     coalesce(t.text, json_extract(m.value, '$.content'), ''), char(10))
                 FROM json_each(q.messages) AS m
                 LEFT JOIN texts AS t ON t.hash = CASE json_type(m.value, '$.content')
                     WHEN 'object' THEN json_extract(m.value, '$.content."#"') END) AS prompt,
             r.text AS response, r.reasoning, q.params, r.finish_reason, r.input_tokens, r.output_tokens,
-            r.latency, r.served_model, q.base || '.' || r.sample AS key
+            r.latency, r.served_model, q.identity, q.base || '.' || r.sample AS key
         FROM responses AS r
         JOIN requests AS q ON q.id = r.request
         """

@@ -49,7 +49,7 @@ class _Insertion(NamedTuple):
 
 
 _TEXTS = _Insertion("texts (hash, text)", "(?,?)", "hash")
-_REQUESTS = _Insertion("requests (base, model, messages, params)", "(?,?,?,?)", "base")
+_REQUESTS = _Insertion("requests (base, identity, messages, params)", "(?,?,?,?)", "base")
 _RESPONSES = _Insertion(
     f"responses (request, sample, {COLUMNS})",
     f"((SELECT id FROM requests WHERE base = ?),?{',?' * (COLUMNS.count(',') + 1)})",
