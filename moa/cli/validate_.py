@@ -64,8 +64,21 @@ def _graph_problems(graph: Examined[GraphSpec], path: Path) -> list[Problem]:
 
     if graph.spec is None or any(_decides_wiring(place) for place in graph.lost):
         return []
-    found = mistakes(graph.spec, catalogue_agents(path))
+    found = mistakes(_without_bad_prompts(graph.spec), catalogue_agents(path))
     return [graph.document.problem(mistake.loc, mistake.message) for mistake in found]
+
+
+def _without_bad_prompts(spec: GraphSpec) -> GraphSpec:
+    """The graph without the templates whose mistakes are already known, so that none shows twice."""
+    from moa.spec.agent import AgentSpec
+    from moa.spec.prompts import prompt_mistakes
+
+    nodes = dict(spec.nodes)
+    for name, node in spec.nodes.items():
+        if isinstance(node.agent, AgentSpec) and prompt_mistakes(node.agent, node.vars):
+            silent = node.agent.model_copy(update={"system": None, "user": None})
+            nodes[name] = node.model_copy(update={"agent": silent, "vars": {}})
+    return spec.model_copy(update={"nodes": nodes})
 
 
 def _decides_wiring(place: tuple[str | int, ...]) -> bool:

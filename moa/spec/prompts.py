@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import NamedTuple
 
 import yaml
 
@@ -20,13 +20,36 @@ GIVEN = frozenset({"question"})
 _DECLARING = frozenset({"inputs", "vars"})
 
 
+class PromptMistake(NamedTuple):
+    """A mistake in the template `field` (`system` or `user`) of an agent."""
+
+    field: str
+    mistake: TemplateMistake
+
+
+def prompt_mistakes(agent: AgentSpec, extra: Iterable[str] = ()) -> list[PromptMistake]:
+    """The mistakes in an agent's templates, which see its inputs, its vars, and the `extra` names."""
+    names = {*GIVEN, *agent.inputs, *agent.vars, *extra}
+    templates = {"system": agent.system, "user": agent.user}
+    return [
+        PromptMistake(field, mistake)
+        for field, template in templates.items()
+        if template is not None
+        for mistake in check(template, names)
+    ]
+
+
 def find_prompt_problems(spec: Spec, document: Document, lost: Iterable[Path] = ()) -> list[Problem]:
     """The mistakes in the templates of an agent, or of the agents written inside a graph.
 
     An agent that `lost` some of the names that it declares is left out.
     """
-    agents = [given for given in _agents(spec) if not any(_may_declare(place, given[0]) for place in lost)]
-    return [problem for given in agents for problem in _of_agent(*given, document)]
+    return [
+        _at_line((*loc, found.field), found.mistake, document)
+        for loc, agent, extra in _agents(spec)
+        if not any(_may_declare(place, loc) for place in lost)
+        for found in prompt_mistakes(agent, extra)
+    ]
 
 
 def _may_declare(place: Path, loc: Path) -> bool:
@@ -37,22 +60,14 @@ def _may_declare(place: Path, loc: Path) -> bool:
     return place[: len(loc)] == loc and (own[0] in _DECLARING or own[0] not in AgentSpec.model_fields)
 
 
-def _agents(spec: Spec) -> Iterator[tuple[Path, AgentSpec, frozenset[str]]]:
-    """Each agent with its place and the names that its templates see."""
+def _agents(spec: Spec) -> Iterator[tuple[Path, AgentSpec, Iterable[str]]]:
+    """Each agent with its place, and the names that its node adds."""
     if isinstance(spec, AgentSpec):
-        yield (), spec, GIVEN | spec.inputs.keys() | spec.vars.keys()
+        yield (), spec, ()
     if isinstance(spec, GraphSpec):
         for name, node in spec.nodes.items():
             if isinstance(node.agent, AgentSpec):
-                names = GIVEN | node.agent.inputs.keys() | node.agent.vars.keys() | node.vars.keys()
-                yield ("nodes", name, "agent"), node.agent, names
-
-
-def _of_agent(loc: Path, agent: AgentSpec, names: frozenset[str], document: Document) -> Iterator[Problem]:
-    templates: dict[str, Any] = {"system": agent.system, "user": agent.user}
-    for field, template in templates.items():
-        for mistake in check(template, names) if template is not None else ():
-            yield _at_line((*loc, field), mistake, document)
+                yield ("nodes", name, "agent"), node.agent, node.vars
 
 
 def _at_line(loc: Path, mistake: TemplateMistake, document: Document) -> Problem:

@@ -19,6 +19,8 @@ _SECRET_TEXT = re.compile(
     r"|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
 )
 _LONGEST = 60
+_SHORT = 4
+"""Letters of a word of which one swapped pair is already a third."""
 
 
 def is_secret_name(key: str) -> bool:
@@ -55,5 +57,6 @@ def quote(text: str) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The one of `known` that `word` most likely means, or None."""
     by_fold = {name.casefold().replace("-", "_"): name for name in sorted(known)}
-    found = get_close_matches(word.casefold().replace("-", "_"), by_fold, n=1, cutoff=0.6)
+    folded = word.casefold().replace("-", "_")
+    found = get_close_matches(folded, by_fold, n=1, cutoff=0.6 if len(folded) <= _SHORT else 0.7)
     return by_fold[found[0]] if found else None
