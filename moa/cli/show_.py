@@ -40,7 +40,8 @@ def command(
     _print_yaml(f"# {entry.path}\n{text.rstrip()}\n")
     comments = [f"source: {entry.source}"] if entry.source else []
     comments += ["", *wiring_lines(plan)] if plan else []
-    typer.echo("\n".join(["", *(f"# {line}".rstrip() for line in comments)]) if comments else "")
+    if comments:
+        typer.echo("\n".join(["", *(f"# {line}".rstrip() for line in comments)]))
 
 
 def _plan(path: Path) -> Plan:
