@@ -45,6 +45,13 @@ class PlanNode:
     vars: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def does(self) -> str | None:
+        """The name of the node's selector or agent."""
+        if self.select is not None:
+            return self.select.name
+        return self.agent.name if self.agent else None
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Ids of the nodes that are heard, each once, in order."""
         return tuple(dict.fromkeys(edge.node for edge in self.inputs))

@@ -7,8 +7,7 @@ when nobody listens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from moa.backends.base import Usage
 
@@ -16,8 +15,7 @@ State = Literal["ok", "truncated", "empty", "unparsed", "failed", "cancelled", "
 """`truncated` and `unparsed` replies still count as references; the last four and `empty` do not."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(NamedTuple):
     """A question entered the graph. `run` numbers the questions of a runner."""
 
     run: int
@@ -26,8 +24,7 @@ class RunStarted:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStarted:
+class NodeStarted(NamedTuple):
     """A node's inputs are there."""
 
     run: int
@@ -37,8 +34,7 @@ class NodeStarted:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class CallStarted:
+class CallStarted(NamedTuple):
     """A request is about to be sent for these nodes (several when equal samples share it)."""
 
     run: int
@@ -47,8 +43,7 @@ class CallStarted:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class CallFinished:
+class CallFinished(NamedTuple):
     """A request ended; `error` names what went wrong."""
 
     run: int
@@ -59,8 +54,7 @@ class CallFinished:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CallRetried:
+class CallRetried(NamedTuple):
     """A request failed and will be sent again after `delay` seconds."""
 
     run: int
@@ -72,8 +66,7 @@ class CallRetried:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class TextArrived:
+class TextArrived(NamedTuple):
     """A piece of a node's text, while it streams; `restart` voids what came before."""
 
     run: int
@@ -83,8 +76,7 @@ class TextArrived:
     reasoning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFinished:
+class NodeFinished(NamedTuple):
     """A node has its responses, or never will."""
 
     run: int
@@ -97,8 +89,7 @@ class NodeFinished:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(NamedTuple):
     """Something the user should know; `node` is empty for the run as a whole."""
 
     run: int
@@ -106,8 +97,7 @@ class Warned:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(NamedTuple):
     """The question is answered, or failed with `error`."""
 
     run: int

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from moa.backends.base import Choice, Delta, Emit, Message, Request, Usage
+from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request, Usage
 from moa.errors import BackendError
 from moa.run.budget import Ledger
 from moa.run.endpoint import Endpoint
@@ -22,26 +22,38 @@ from moa.run.tokens import estimate_tokens
 
 SEEDS_APART = 1 << 16
 """Sample numbers of one seed lie this far from those of the next."""
+NOTHING = Usage()
 EMPTY_ATTEMPTS = 2
 """How often a sample that came back without any text is asked for again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """What to sample: one conversation at one endpoint, for these sample numbers.
+class Watcher(Protocol):
+    """Who wants to know of the requests that are really sent."""
 
-    `emit` receives the text as it arrives; `started` and `ended` see each request that is really sent.
-    """
+    def started(self) -> None:
+        """A request is about to be sent."""
+        ...
+
+    def ended(self, usage: Usage, error: BaseException | None) -> None:
+        """A request has ended."""
+        ...
+
+    def arrived(self, delta: Delta) -> None:
+        """A piece of text has arrived, or a stored text is there."""
+        ...
+
+
+class Draw(NamedTuple):
+    """What to sample: one conversation at one endpoint, for these sample numbers."""
 
     endpoint: Endpoint
     messages: Written[tuple[Message, ...]]
     params: Written[Mapping[str, Any]]
     samples: tuple[int, ...]
     priority: int = 0
-    timeout: float | None = None
-    emit: Emit | None = None
-    started: Callable[[], None] | None = None
-    ended: Callable[[Usage, BaseException | None], None] | None = None
+    watch: Watcher | None = None
+    stream: bool = False
+    """Whether `watch` sees the text as it arrives."""
 
 
 class Drawn(NamedTuple):
@@ -49,6 +61,10 @@ class Drawn(NamedTuple):
 
     record: Record
     cached: bool
+
+
+Outcome = dict[int, Drawn | BackendError]
+"""Samples by their position in a draw."""
 
 
 class _Job(NamedTuple):
@@ -64,23 +80,8 @@ class _Abandoned(Exception):
     """The request that a follower waited for was cancelled by its owner; ask for it yourself."""
 
 
-class _Flight:
-    """A request on its way; others who want the same sample wait here."""
-
-    __slots__ = ("followers",)
-
-    def __init__(self) -> None:
-        self.followers: list[asyncio.Future[Record]] = []
-
-    def land(self, outcome: Record | BackendError | None) -> None:
-        """Tell the followers how it ended; `None` when it was cancelled."""
-        for follower in self.followers:
-            if follower.done():
-                continue
-            if isinstance(outcome, Record):
-                follower.set_result(outcome)
-            else:
-                follower.set_exception(outcome or _Abandoned())
+Flight = list["asyncio.Future[Record]"]
+"""A request on its way: those who want the same sample wait here."""
 
 
 class Sampler:
@@ -94,43 +95,36 @@ class Sampler:
         self.store = store
         self.ledger = ledger
         self._first = seed * SEEDS_APART
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
 
     async def draw(self, draw: Draw, *, reuse: bool) -> list[Drawn | BackendError]:
         """The samples in the order of `draw.samples`, each drawn or failed for itself."""
         base = base_key(draw.endpoint.identity, draw.messages, draw.params)
         numbers = [self._first + sample for sample in draw.samples]
         job = _Job(draw, base, numbers, [sample_key(base, number) for number in numbers])
-        outcome = self._stored(job) if reuse and self.store else {}
-        while missing := [p for p in range(len(numbers)) if p not in outcome]:
-            following = {p: flight for p in missing if (flight := self._flights.get(job.keys[p]))}
-            if asking := [p for p in missing if p not in following]:
-                outcome.update(await self._ask(job, asking))
+        outcome = self._stored(job) if reuse and self.store is not None else {}
+        while len(outcome) < len(numbers):
+            missing = [p for p in range(len(numbers)) if p not in outcome]
+            following = {p: flight for p in missing if (flight := self._flights.get(job.keys[p])) is not None}
+            if asking := [p for p in missing if p not in following] if following else missing:
+                await self._ask(job, asking, outcome)
             for position, flight in following.items():
                 with suppress(_Abandoned):
-                    outcome[position] = await self._follow(flight)
-        if draw.emit:
-            _show_cached(draw.emit, outcome)
+                    outcome[position] = await _follow(flight)
+        if draw.stream and draw.watch is not None:
+            _show_cached(draw.watch, outcome)
         return [outcome[position] for position in range(len(numbers))]
 
-    def _stored(self, job: _Job) -> dict[int, Drawn | BackendError]:
+    def _stored(self, job: _Job) -> Outcome:
         assert self.store is not None
         records = self.store.get(job.keys)
-        return {p: Drawn(record, cached=True) for p, record in enumerate(records) if record is not None}
+        return {p: Drawn(record, True) for p, record in enumerate(records) if record is not None}
 
-    async def _follow(self, flight: _Flight) -> Drawn | BackendError:
-        landing: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-        flight.followers.append(landing)
-        try:
-            return Drawn(await landing, cached=True)
-        except BackendError as error:
-            return error
-
-    async def _ask(self, job: _Job, positions: Sequence[int]) -> dict[int, Drawn | BackendError]:
+    async def _ask(self, job: _Job, positions: Sequence[int], outcome: Outcome) -> None:
         """Ask for samples that nobody else is asking for, and hand them to whoever waits meanwhile."""
-        flights = {p: _Flight() for p in positions}
-        self._flights.update((job.keys[p], flight) for p, flight in flights.items())
-        outcome: dict[int, Record | BackendError] = {}
+        keys = job.keys
+        for position in positions:
+            self._flights[keys[position]] = []
         try:
             for run in _runs(positions, job.numbers):
                 try:
@@ -138,57 +132,65 @@ class Sampler:
                 except BackendError as error:
                     outcome.update(dict.fromkeys(run, error))
                 else:
-                    outcome.update(zip(run, records, strict=True))
+                    for position, record in zip(run, records, strict=True):
+                        outcome[position] = Drawn(record, False)
                     self._keep(job, run, records)
         finally:
-            for position, flight in flights.items():
-                del self._flights[job.keys[position]]
-                flight.land(outcome.get(position))
-        return {p: Drawn(o, cached=False) if isinstance(o, Record) else o for p, o in outcome.items()}
+            for position in positions:
+                if followers := self._flights.pop(keys[position]):
+                    _land(followers, outcome.get(position))
 
     async def _request(self, job: _Job, positions: Sequence[int]) -> list[Record]:
         """One run of consecutive sample numbers as one request."""
         first = positions[0]
-        completion = await self._paid(job.draw, job.numbers[first], len(positions), first)
-        latency = completion.latency
-        choices = list(completion.choices)
-        for index, choice in enumerate(choices):
-            for _ in range(EMPTY_ATTEMPTS):
-                if not _worth_asking_again(choice):
-                    break
-                position = positions[index]
-                again = await self._paid(job.draw, job.numbers[position], 1, position)
-                choice = replace(again.choices[0], usage=again.choices[0].usage + choice.usage)
-                latency += again.latency
-            choices[index] = choice
+        completion, latency = await self._paid(job.draw, job.numbers[first], len(positions), first)
         created = time.time()
-        return [_record(choice, completion.model, latency, created) for choice in choices]
+        records = []
+        for position, choice in zip(positions, completion.choices, strict=True):
+            if _worth_asking_again(choice):
+                records.append(await self._asked_again(job, position, choice, completion.model, latency))
+            else:
+                records.append(_record(choice, completion.model, latency, created))
+        return records
 
-    async def _paid(self, draw: Draw, seed: int, n: int, position: int) -> _Timed:
-        """Send a request within the budget and time it; the draw's hooks see it start and end."""
-        endpoint, ledger = draw.endpoint, self.ledger
+    async def _asked_again(
+        self, job: _Job, position: int, choice: Choice, model: str, latency: float
+    ) -> Record:
+        """A sample that came back without any text is asked for again, on its own."""
+        for _ in range(EMPTY_ATTEMPTS):
+            again, more = await self._paid(job.draw, job.numbers[position], 1, position)
+            choice = replace(again.choices[0], usage=again.choices[0].usage + choice.usage)
+            latency += more
+            if not _worth_asking_again(choice):
+                break
+        return _record(choice, model, latency, time.time())
+
+    async def _paid(self, draw: Draw, seed: int, n: int, position: int) -> tuple[Completion, float]:
+        """Send a request within the budget and time it; the draw's watcher sees it start and end."""
+        endpoint, ledger, watch = draw.endpoint, self.ledger, draw.watch
         price = endpoint.spec.price
         ticket = 0
         if ledger.limited:
-            ticket = await ledger.admit(endpoint.name, price, estimate_tokens(draw.messages.value), n)
-        emit = _shifted(draw.emit, position) if draw.emit else None
-        request = Request(draw.messages.value, draw.params.value, n, seed, draw.priority, draw.timeout)
-        if draw.started:
-            draw.started()
+            tokens = estimate_tokens(draw.messages.value)
+            ticket = await ledger.admit(endpoint.name, price, tokens, n)
+        emit = _shifted(watch.arrived, position) if draw.stream and watch is not None else None
+        request = Request(draw.messages.value, draw.params.value, n, seed, draw.priority)
+        if watch is not None:
+            watch.started()
         clock = time.perf_counter()
         usage: Usage | None = None
         failure: BaseException | None = None
         try:
             completion = await endpoint.backend.complete(request, emit)
             usage = completion.choices[0].usage if n == 1 else completion.usage
+            return completion, time.perf_counter() - clock
         except BaseException as error:
             failure = error
             raise
         finally:
             ledger.settle(ticket, usage, price, n)
-            if draw.ended:
-                draw.ended(usage or Usage(), failure)
-        return _Timed(completion.choices, completion.model, time.perf_counter() - clock)
+            if watch is not None:
+                watch.ended(usage or NOTHING, failure)
 
     def _keep(self, job: _Job, positions: Sequence[int], records: Sequence[Record]) -> None:
         """Store what has text; an empty reply is not an answer and is asked for anew next time."""
@@ -204,14 +206,30 @@ class Sampler:
             self.store.put(job.base, draw.endpoint.identity, draw.messages, draw.params, samples)
 
 
-class _Timed(NamedTuple):
-    choices: tuple[Choice, ...]
-    model: str
-    latency: float
+async def _follow(flight: Flight) -> Drawn | BackendError:
+    landing: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+    flight.append(landing)
+    try:
+        return Drawn(await landing, True)
+    except BackendError as error:
+        return error
+
+
+def _land(followers: Flight, outcome: Drawn | BackendError | None) -> None:
+    """Tell those who wait how it ended; `None` when it was cancelled."""
+    for follower in followers:
+        if follower.done():
+            continue
+        if isinstance(outcome, Drawn):
+            follower.set_result(outcome.record)
+        else:
+            follower.set_exception(outcome or _Abandoned())
 
 
 def _runs(positions: Sequence[int], numbers: Sequence[int]) -> list[list[int]]:
     """Split positions where their sample numbers are not consecutive."""
+    if len(positions) == 1:
+        return [[positions[0]]]
     runs = [[positions[0]]]
     for before, position in pairwise(positions):
         if numbers[position] == numbers[before] + 1:
@@ -236,21 +254,21 @@ def _worth_asking_again(choice: Choice) -> bool:
     return not choice.text.strip() and not choice.tool_calls and choice.finish_reason != "length"
 
 
-def _show_cached(emit: Emit, outcome: Mapping[int, Drawn | BackendError]) -> None:
+def _show_cached(watch: Watcher, outcome: Outcome) -> None:
     for position, drawn in outcome.items():
         if isinstance(drawn, Drawn) and drawn.cached:
-            emit(Delta(position, drawn.record.text))
+            watch.arrived(Delta(position, drawn.record.text))
 
 
 def _record(choice: Choice, model: str, latency: float, created: float) -> Record:
     return Record(
-        text=choice.text,
-        finish_reason=choice.finish_reason,
-        reasoning=choice.reasoning,
-        logprobs=choice.logprobs,
-        tool_calls=choice.tool_calls,
-        usage=choice.usage,
-        model=model,
-        latency=latency,
-        created=created,
+        choice.text,
+        choice.finish_reason,
+        choice.reasoning,
+        choice.logprobs,
+        choice.tool_calls,
+        choice.usage,
+        model,
+        latency,
+        created,
     )

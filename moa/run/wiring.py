@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,12 @@ class Unit:
     params: Written[Mapping[str, Any]]
     words: int
     """Equal for units whose agents say the same when they hear the same."""
-
-    @property
-    def first(self) -> PlanNode:
-        return self.nodes[0]
+    first: PlanNode
+    ids: tuple[str, ...]
+    consumers: tuple[int, ...]
+    """Indices of the units that hear this one, each once."""
+    hurried: bool
+    """Whether one of them has a deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Wiring:
     unit_of: Mapping[str, Unit]
     consumers: Mapping[str, tuple[Unit, ...]]
     roots: tuple[Unit, ...]
+    waiting: tuple[int, ...]
+    """For each unit, how many nodes it hears."""
 
 
 def wire(plan: Plan, endpoints: Endpoints) -> Wiring:
@@ -53,17 +57,24 @@ def wire(plan: Plan, endpoints: Endpoints) -> Wiring:
     groups: dict[object, list[PlanNode]] = {}
     for node in plan.nodes:
         groups.setdefault(_collapse_key(node, alone), []).append(node)
+    index_of = {node.id: index for index, nodes in enumerate(groups.values()) for node in nodes}
     words: dict[object, int] = {}
     units = tuple(
-        _unit(index, nodes, endpoints, words.setdefault(_words(nodes[0]), index))
+        _unit(plan, index, nodes, endpoints, words.setdefault(_words(nodes[0]), index), index_of)
         for index, nodes in enumerate(groups.values())
     )
-    unit_of = {node.id: unit for unit in units for node in unit.nodes}
-    consumers = {
-        node.id: tuple({unit_of[c].index: unit_of[c] for c in plan.consumers[node.id]}.values())
-        for node in plan.nodes
-    }
-    return Wiring(plan, units, unit_of, consumers, tuple(unit for unit in units if not unit.sources))
+    return Wiring(
+        plan,
+        units,
+        {node.id: unit for unit in units for node in unit.nodes},
+        {id: tuple(units[i] for i in _consumers(plan, [id], index_of)) for id in index_of},
+        tuple(unit for unit in units if not unit.sources),
+        tuple(len(unit.sources) for unit in units),
+    )
+
+
+def _consumers(plan: Plan, ids: Iterable[str], index_of: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(index_of[consumer] for id in ids for consumer in plan.consumers[id]))
 
 
 def _inputs_of_the_impatient(plan: Plan) -> set[str]:
@@ -84,8 +95,17 @@ def _words(node: PlanNode) -> object:
     return (node.agent.model_dump_json() if node.agent else "", repr(sorted(node.vars.items())))
 
 
-def _unit(index: int, nodes: list[PlanNode], endpoints: Endpoints, words: int) -> Unit:
+def _unit(
+    plan: Plan,
+    index: int,
+    nodes: list[PlanNode],
+    endpoints: Endpoints,
+    words: int,
+    index_of: Mapping[str, int],
+) -> Unit:
     first = nodes[0]
+    ids = tuple(node.id for node in nodes)
+    hearers = [plan.by_id[consumer] for id in ids for consumer in plan.consumers[id]]
     sources = first.sources
     roles: dict[str, list[str]] = {}
     for edge in first.inputs:
@@ -103,4 +123,8 @@ def _unit(index: int, nodes: list[PlanNode], endpoints: Endpoints, words: int) -
         endpoint=endpoint,
         params=Written(endpoint.params(first.sampling) if endpoint else {}),
         words=words,
+        first=first,
+        ids=ids,
+        consumers=_consumers(plan, ids, index_of),
+        hurried=any(node.deadline is not None for node in hearers),
     )

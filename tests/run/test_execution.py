@@ -241,7 +241,7 @@ async def test_a_stream_that_is_left_early_cancels_the_run() -> None:
     backends = panel(a=lambda r: 30.0)
     async with moa.Runner(backends=backends) as runner:
         stream = aiter(runner.stream(ensemble(), "why"))
-        waiting: asyncio.Task[str] = asyncio.ensure_future(anext(stream))  # type: ignore[arg-type]
+        waiting: asyncio.Task[str] = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0.05)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

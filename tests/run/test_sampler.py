@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,8 +25,21 @@ def endpoint(backend: Scripted) -> Endpoint:
     return Endpoint("m", spec, backend, backend, identity="m", ready=True)
 
 
-def draw(backend: Scripted, *samples: int, emit: Emit | None = None) -> Draw:
-    return Draw(endpoint(backend), Written(MESSAGES), Written({"temperature": 0.7}), samples, emit=emit)
+class Watch:
+    def __init__(self) -> None:
+        self.deltas: list[Delta] = []
+
+    def started(self) -> None: ...
+
+    def ended(self, usage: Usage, error: BaseException | None) -> None: ...
+
+    def arrived(self, delta: Delta) -> None:
+        self.deltas.append(delta)
+
+
+def draw(backend: Scripted, *samples: int, watch: Watch | None = None) -> Draw:
+    params: Written[Mapping[str, Any]] = Written({"temperature": 0.7})
+    return Draw(endpoint(backend), Written(MESSAGES), params, samples, watch=watch, stream=watch is not None)
 
 
 def texts(drawn: list[Drawn | BackendError]) -> list[str]:
@@ -131,9 +146,9 @@ async def test_an_empty_sample_is_asked_for_again_and_never_stored(store: Store)
 async def test_stored_text_is_shown_to_whoever_watches(store: Store) -> None:
     sampler = Sampler(store, Ledger())
     await sampler.draw(draw(Scripted(), 0), reuse=True)
-    seen: list[Delta] = []
-    await sampler.draw(draw(Scripted(), 0, emit=seen.append), reuse=True)
-    assert [delta.text for delta in seen] == ["why #0"]
+    watch = Watch()
+    await sampler.draw(draw(Scripted(), 0, watch=watch), reuse=True)
+    assert [delta.text for delta in watch.deltas] == ["why #0"]
     await store.aclose()
 
 
