@@ -214,7 +214,7 @@ def _classify(subject: Subject, refused: Refused, now: float) -> BackendError:
                 limit=limit,
             )
     if status < 400:
-        place = refused.headers.get("Location", "elsewhere")
+        place = redact(refused.headers.get("Location", "elsewhere"), subject.secret)
         remedy = f"the server redirects to {place}; use that address as `base_url`"
         return BadRequestError(_say(subject, refused, remedy), status=status)
     if status >= 500 or status in (408, 409, 425, 429):

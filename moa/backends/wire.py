@@ -255,9 +255,7 @@ class Wire:
             )
         if isinstance(error, ClientResponseError):
             return InvalidReplyError(f"{start} {subject.url} does not speak HTTP ({error.message})")
-        said = (
-            f"{start} cannot reach {subject.url} ({_reason(error)}); is the server running at {subject.url}?"
-        )
+        said = f"{start} {_reason(error)}; is the server running at {subject.url}?"
         return ConnectionFailedError(said)
 
 

@@ -243,8 +243,9 @@ def error(message: str, **fields: Any) -> Json:
 
 
 def status(
-    code: int,
+    http: int,
     message: str = "scripted",
+    /,
     *,
     headers: Mapping[str, str] | None = None,
     body: Any = None,
@@ -255,7 +256,7 @@ def status(
     async def step(exchange: Exchange) -> None:
         content = error(message, **fields) if body is None else body
         await exchange.send(
-            code, content if isinstance(content, bytes) else json.dumps(content).encode(), headers
+            http, content if isinstance(content, bytes) else json.dumps(content).encode(), headers
         )
 
     return step
@@ -266,20 +267,20 @@ def error_in_200(message: str = "scripted", **fields: Any) -> Step:
     return status(200, body=error(message, **fields))
 
 
-def refuse(name: str, message: str = "", code: int = 400, **fields: Any) -> Step:
+def refuse(name: str, message: str = "", http: int = 400, /, **fields: Any) -> Step:
     """Refuse requests that hold the field `name`; answer others."""
     words = message or f"Unsupported parameter: '{name}' is not supported with this model."
 
     async def step(exchange: Exchange) -> None:
         refused = exchange.seen.n > 1 if name == "n" else name in exchange.seen.body
-        await (status(code, words, param=name, **fields) if refused else ok())(exchange)
+        await (status(http, words, **{"param": name, **fields}) if refused else ok())(exchange)
 
     return step
 
 
-def refuse_n(message: str = "'n' : number must be at most 1", code: int = 400) -> Step:
+def refuse_n(message: str = "'n' : number must be at most 1", http: int = 400) -> Step:
     """Refuse more than one choice; answer other requests."""
-    return refuse("n", message, code)
+    return refuse("n", message, http, param=None)
 
 
 # Broken answers
@@ -409,6 +410,10 @@ class FaultServer:
         """Connections accepted so far."""
         self.abandoned = 0
         """Chat requests whose client went away before the answer was whole."""
+        self.arrived = asyncio.Event()
+        """A chat request has arrived."""
+        self.left = asyncio.Event()
+        """A client has gone away before its answer was whole."""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -472,14 +477,18 @@ class FaultServer:
         work = asyncio.create_task(self._exchange(exchange))
         try:
             await asyncio.wait({watch, work}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and watch.result() == b"":
-                self.abandoned += exchange.seen.path.endswith("/chat/completions")
-                return None
-            await work
+            gone = not work.done() and watch.result() == b""
+            if not gone:
+                await work
         finally:
             work.cancel()
             watch.cancel()
             await asyncio.wait({watch, work})
+        if gone and exchange.seen.path.endswith("/chat/completions"):
+            self.abandoned += 1
+            self.left.set()
+        if gone:
+            return None
         if not exchange.alive:
             return None
         return b"" if watch.cancelled() else watch.result() or None
@@ -490,6 +499,7 @@ class FaultServer:
             self.others.append(seen)
             return await self._other(exchange)
         self.requests.append(seen)
+        self.arrived.set()
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:
