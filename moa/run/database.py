@@ -33,7 +33,8 @@ def explain(path: str, error: Exception) -> StoreError:
     """A one-line error that names the file and what is wrong with it."""
     name = getattr(error, "sqlite_errorname", "")
     family = "_".join(name.split("_")[:2])
-    reason = f"{_FAULTS[family]} ({error})" if family in _FAULTS else str(error)
+    plain = getattr(error, "strerror", None) or str(error)
+    reason = f"{_FAULTS[family]} ({error})" if family in _FAULTS else plain
     return StoreError(f"store {path}: {reason}")
 
 

@@ -80,7 +80,9 @@ def migrate(db: sqlite3.Connection, steps: Sequence[Migration] = MIGRATIONS) -> 
         todo = missing(db, steps)
         if todo == len(steps):
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT, applied REAL)")
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT, applied REAL)"
+            )
         for number, step in list(enumerate(steps, 1))[len(steps) - todo :]:
             step(db)
             db.execute("INSERT INTO migrations VALUES (?, ?, ?)", (number, step.__name__, time.time()))
