@@ -275,22 +275,24 @@ def _unbound(name: str, node: NodeSpec, bindings: Bindings) -> Iterator[Mistake]
 
 
 def _unknown_inputs(name: str, node: NodeSpec, parts: Mapping[str, Part]) -> Iterator[Mistake]:
-    for place, heard in _places_of_inputs(node):
+    for place, heard in _places_of_names(node):
         if heard not in parts:
             others = [other for other in parts if other != name]
             message = f"no node is called `{heard}`{hint(heard, others)}"
-            yield Mistake(("nodes", name, "inputs", *place), message)
+            yield Mistake(("nodes", name, *place), message)
 
 
-def _places_of_inputs(node: NodeSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _places_of_names(node: NodeSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The names of other nodes that a node mentions, each with its place."""
     named: Mapping[str, Any] = node.inputs if isinstance(node.inputs, dict) else {"": node.inputs}
     for role, names in named.items():
-        prefix = (role,) if isinstance(node.inputs, dict) else ()
+        place = ("inputs", role) if isinstance(node.inputs, dict) else ("inputs",)
         if isinstance(names, str):
-            yield prefix, names
+            yield place, names
         else:
-            for index, heard in enumerate(names):
-                yield (*prefix, index), heard
+            yield from (((*place, index), heard) for index, heard in enumerate(names))
+    if node.rounds is not None and node.rounds.replace is not None:
+        yield ("rounds", "replace"), node.rounds.replace
 
 
 def _cycle(graph: nx.DiGraph[str], circle: set[str], order: list[str]) -> Mistake | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from moa.graph.mistake import Mistake, hint
+from moa.graph.mistake import Mistake
 from moa.graph.part import Part
 
 
@@ -57,15 +57,12 @@ def rounds_block(parts: Mapping[str, Part], graph: nx.DiGraph[str], name: str) -
             message = f"`{name}` hears {len(heard)} nodes: say which one each round replaces, `replace: NODE`"
             return Mistake(("nodes", name, "rounds"), message)
         replace = heard[0]
-    place = ("nodes", name, "rounds", "replace")
-    if replace not in parts:
-        return Mistake(
-            place,
-            f"no node is called `{replace}`{hint(replace, (other for other in parts if other != name))}",
-        )
-    if replace not in nx.ancestors(graph, name):
-        return Mistake(place, f"`{name}` does not hear `{replace}`, directly or through others")
-    body = (nx.descendants(graph, replace) & nx.ancestors(graph, name)) | {name}
+    earlier: set[str] = nx.ancestors(graph, name)
+    if replace not in earlier:
+        message = f"`{name}` does not hear `{replace}`, directly or through others"
+        return Mistake(("nodes", name, "rounds", "replace"), message)
+    later: set[str] = nx.descendants(graph, replace)
+    body = (later & earlier) | {name}
     return Block(tuple(sorted(body)), name, rounds.times, replace)
 
 
