@@ -11,6 +11,7 @@ from moa.errors import UsageError
 from moa.nodes.response import Response
 from moa.nodes.selector import Asked, SelectContext, Selector
 
+_EXCERPT = 60
 UNRANKED = "unranked"
 """The label of a response that was kept although the agent's reply could not be read."""
 
@@ -32,40 +33,18 @@ class TopK(Selector):
         """At most `k` responses; all of them, unasked, where there is just one."""
         if len(responses) == 1:
             return list(responses)
-        ranked = await (self._by_score if self.each else self._by_rank)(responses, context)
+        asked = await _ask_each(responses, context) if self.each else [await context.ask(responses)]
+        ranked = _by_score(responses, asked, context) if self.each else _by_rank(responses, asked[0])
         if not ranked:
             kept = list(responses[: self.k])
             context.warn(
-                f"the agent's reply could not be read; kept the first {len(kept)} of {len(responses)}"
+                f"the agent's reply {_excerpt(asked[0].text)} could not be read; "
+                f"kept the first {len(kept)} of {len(responses)}"
             )
             return [response.labelled(UNRANKED) for response in kept]
         if len(ranked) < min(self.k, len(responses)):
             context.warn(f"the agent ranked {len(ranked)} of {len(responses)} responses, fewer than {self.k}")
         return [response.labelled(str(rank)) for rank, response in enumerate(ranked[: self.k], 1)]
-
-    async def _by_rank(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
-        asked = await context.ask(responses)
-        numbers = [asked.value] if isinstance(asked.value, int) else asked.value
-        if numbers is None:
-            return []
-        if not isinstance(numbers, list | tuple):
-            raise UsageError(
-                "`top-k` needs an agent that reads a `ranking` or a `choice`, "
-                "or `each: true` and one that reads a `score`"
-            )
-        valid = dict.fromkeys(number for number in numbers if 1 <= number <= len(responses))
-        return [responses[number - 1] for number in valid]
-
-    async def _by_score(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
-        scored: list[Response] = []
-        for response, asked in zip(responses, await _ask_each(responses, context), strict=True):
-            if isinstance(asked.value, int | float):
-                scored.append(response.scored(float(asked.value)))
-            elif asked.value is not None:
-                raise UsageError("`top-k` with `each: true` needs an agent that reads a `score`")
-        if scored and len(scored) < len(responses):
-            context.warn(f"{len(responses) - len(scored)} of {len(responses)} scores could not be read")
-        return sorted(scored, key=lambda response: -(response.score or 0.0))
 
     def calls(self, count: int) -> int:
         if count <= 1:
@@ -79,6 +58,33 @@ class TopK(Selector):
         return True
 
 
+def _by_rank(responses: Sequence[Response], asked: Asked) -> list[Response]:
+    numbers = [asked.value] if isinstance(asked.value, int) else asked.value
+    if numbers is None:
+        return []
+    if not isinstance(numbers, list | tuple):
+        raise UsageError(
+            "`top-k` needs an agent that reads a `ranking` or a `choice`, "
+            "or `each: true` and one that reads a `score`"
+        )
+    valid = dict.fromkeys(number for number in numbers if 1 <= number <= len(responses))
+    return [responses[number - 1] for number in valid]
+
+
+def _by_score(
+    responses: Sequence[Response], asked: Sequence[Asked], context: SelectContext
+) -> list[Response]:
+    scored: list[Response] = []
+    for response, reply in zip(responses, asked, strict=True):
+        if isinstance(reply.value, int | float):
+            scored.append(response.scored(float(reply.value)))
+        elif reply.value is not None:
+            raise UsageError("`top-k` with `each: true` needs an agent that reads a `score`")
+    if scored and len(scored) < len(responses):
+        context.warn(f"{len(responses) - len(scored)} of {len(responses)} scores could not be read")
+    return sorted(scored, key=lambda response: -(response.score or 0.0))
+
+
 async def _ask_each(responses: Sequence[Response], context: SelectContext) -> list[Asked]:
     """Ask about every response at once; the first error of any of them ends all."""
     try:
@@ -87,3 +93,9 @@ async def _ask_each(responses: Sequence[Response], context: SelectContext) -> li
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+def _excerpt(text: str) -> str:
+    """The end of a reply, where its verdict should stand."""
+    words = " ".join(text.split())
+    return repr(words if len(words) <= _EXCERPT else f"…{words[-_EXCERPT:]}")

@@ -12,7 +12,7 @@ from moa.errors import Problem
 from moa.spec.agent import AgentSpec, Spec
 from moa.spec.document import Document, Path
 from moa.spec.graph import GraphSpec
-from moa.spec.template import TemplateMistake, check
+from moa.spec.template import TemplateMistake, check, names_in
 
 GIVEN = frozenset({"question"})
 """What every template sees besides the agent's inputs and vars."""
@@ -21,7 +21,7 @@ _DECLARING = frozenset({"inputs", "vars"})
 
 
 class PromptMistake(NamedTuple):
-    """A mistake in the template `field` (`system` or `user`) of an agent."""
+    """A mistake in the field `system` or `user` of an agent, or in `inputs` that neither of them shows."""
 
     field: str
     mistake: TemplateMistake
@@ -31,11 +31,25 @@ def prompt_mistakes(agent: AgentSpec, extra: Iterable[str] = ()) -> list[PromptM
     """The mistakes in an agent's templates, which see its inputs, its vars, and the `extra` names."""
     names = {*GIVEN, *agent.inputs, *agent.vars, *extra}
     templates = {"system": agent.system, "user": agent.user}
-    return [
+    mistakes = [
         PromptMistake(field, mistake)
         for field, template in templates.items()
         if template is not None
         for mistake in check(template, names)
+    ]
+    return mistakes or _unheard(agent)
+
+
+def _unheard(agent: AgentSpec) -> list[PromptMistake]:
+    """Inputs that a node would fill, and pay for, and that no template shows to the model."""
+    used = {
+        name for template in (agent.system, agent.user) if template is not None for name in names_in(template)
+    }
+    message = "the agent hears `{}`, but no template shows it to the model: use it, or remove the input"
+    return [
+        PromptMistake("inputs", TemplateMistake(1, message.format(name), name))
+        for name in agent.inputs
+        if name not in used
     ]
 
 

@@ -110,6 +110,11 @@ def check(template: str, known: Iterable[str]) -> list[TemplateMistake]:
     return sorted(mistakes)
 
 
+def names_in(template: str) -> set[str]:
+    """The names that a template, whose syntax is right, asks for."""
+    return meta.find_undeclared_variables(_JINJA.parse(template))
+
+
 def _syntax(error: TemplateSyntaxError) -> str:
     message = error.message or "broken syntax"
     block = re.search(r"innermost block that needs to be closed is '(\w+)'", message)

@@ -38,7 +38,9 @@ async def test_an_unreadable_reply_keeps_the_first_and_says_so() -> None:
     context = Context("ranking", ["I cannot decide."])
     kept = await TopK(k=2).select(said(*ABC), context)
     assert [(response.text, response.label) for response in kept] == [("a", UNRANKED), ("b", UNRANKED)]
-    assert context.warnings == ["the agent's reply could not be read; kept the first 2 of 3"]
+    assert context.warnings == [
+        "the agent's reply 'I cannot decide.' could not be read; kept the first 2 of 3"
+    ]
 
 
 async def test_what_the_agent_leaves_out_is_not_kept() -> None:

@@ -56,3 +56,15 @@ def test_position(text: str, place: str) -> None:
 def test_agents_written_in_a_graph() -> None:
     text = "nodes:\n  a:\n    vars: {known: 1}\n    agent:\n      user: |\n        {{ known }}\n        {{ x }}\n"
     assert problems(text, GraphSpec) == ["f:7:12: template: unknown name `x`; known: known, question"]
+
+
+def test_an_input_that_no_template_shows() -> None:
+    text = "inputs: {references: 1+, notes: 0+}\nuser: '{{ references[0].text }}'\n"
+    assert problems(text, AgentSpec) == [
+        "f:1:9: the agent hears `notes`, but no template shows it to the model: use it, or remove the input"
+    ]
+
+
+def test_an_agent_that_hears_and_says_nothing() -> None:
+    (problem,) = problems("inputs: {references: 1+}\n", AgentSpec)
+    assert "no template shows it" in problem
