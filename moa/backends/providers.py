@@ -80,7 +80,7 @@ class Endpoint(NamedTuple):
 
 def endpoint(spec: ModelSpec, environ: Mapping[str, str] = os.environ) -> Endpoint:
     """Where `spec` is asked: its own `base_url`, else the provider's, which a variable may move."""
-    preset = PRESETS.get(spec.provider or "") or Preset(spec.base_url or "", needs_key=False)
+    preset = PRESETS.get(spec.provider or "") or Preset("", needs_key=False)
     base_url = normal_url(spec.base_url) if spec.base_url else provider_url(spec.provider or "", environ)
     return Endpoint(
         base_url, spec.key_env or preset.key_env, preset.needs_key or spec.key_env is not None, preset
