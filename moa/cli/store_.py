@@ -79,7 +79,8 @@ def gc(
     before = None if older_than is None else time.time() - _age(older_than)
     gone = collect(_path(store), before=before, model=model, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
-    typer.echo(f"{verb} {gone.samples} samples, {gone.requests} requests and {gone.texts} texts")
+    parts = [_number(gone.samples, "sample"), _number(gone.requests, "request"), _number(gone.texts, "text")]
+    typer.echo(f"{verb} {parts[0]}, {parts[1]} and {parts[2]}")
     if not dry_run:
         typer.echo(f"freed {_bytes(gone.bytes)}")
 
@@ -132,7 +133,8 @@ def _as_json(stock: Stock) -> dict[str, Any]:
 
 
 def _described(stock: Stock) -> list[str]:
-    lines = [f"{stock.path}: {stock.samples} samples of {stock.requests} requests, {_bytes(stock.bytes)}"]
+    samples, requests = _number(stock.samples, "sample"), _number(stock.requests, "request")
+    lines = [f"{stock.path}: {samples} of {requests}, {_bytes(stock.bytes)}"]
     if stock.oldest is not None and stock.newest is not None:
         lines.append(f"from {_date(stock.oldest)} to {_date(stock.newest)}")
     if stock.models:
@@ -153,6 +155,10 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
         )
         for cells in (list(zip(row, widths, strict=True)) for row in rows)
     ]
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _bytes(number: int) -> str:
