@@ -123,8 +123,8 @@ class Embedded:
     async def _complete(self, request: Request, emit: Emit | None) -> Completion:
         link = await self._connect()
         params = self._params(request)
-        need = _most_tokens(request.messages) + params["max_tokens"]
-        most = max(1, min(self.concurrency, self._room.total // need))
+        prompt = await self._prompt_cells(request.messages)
+        most = max(1, min(self.concurrency, (self._room.total - prompt) // params["max_tokens"]))
         parts: list[Completion] = []
         for start in range(0, request.n, most):
             part = replace(
@@ -133,11 +133,11 @@ class Embedded:
                 n=min(most, request.n - start),
                 seed=None if request.seed is None else request.seed + start,
             )
-            parts.append(await self._ask(link, part, need, _shifted(emit, start)))
+            parts.append(await self._ask(link, part, prompt, _shifted(emit, start)))
         return replace(parts[0], choices=tuple(choice for part in parts for choice in part.choices))
 
-    async def _ask(self, link: _Link, request: Request, need: int, emit: Emit | None) -> Completion:
-        taken = await self._room.take(need * request.n)
+    async def _ask(self, link: _Link, request: Request, prompt: int, emit: Emit | None) -> Completion:
+        taken = await self._room.take(prompt + request.n * request.params["max_tokens"])
         try:
             # Only while it streams does llama.cpp notice that nobody listens any more, and stop.
             completion = await link.client.complete(request, emit or _unheard)
@@ -146,6 +146,11 @@ class Embedded:
         if request.n == 1:
             return completion
         return replace(completion, choices=await self._counted(link, request, completion))
+
+    async def _prompt_cells(self, messages: Sequence[Message]) -> int:
+        """Cells that a prompt takes at most, once for all samples; counted only where that matters."""
+        bound = _most_tokens(messages)
+        return bound if bound <= self._room.total // SLOTS else await self.count_tokens(messages)
 
     async def _counted(self, link: _Link, request: Request, completion: Completion) -> tuple[Choice, ...]:
         """Choices with their own output tokens: for several, llama.cpp reports those of one only."""
