@@ -13,7 +13,8 @@ from pydantic import JsonValue
 
 from moa.backends.base import Backend
 from moa.backends.providers import PRESETS, endpoint, normal_url
-from moa.errors import UsageError
+from moa.errors import SpecError, UsageError
+from moa.spec.build import spec_from
 from moa.spec.model import ModelSpec
 from moa.spec.registry import BACKENDS
 
@@ -55,7 +56,11 @@ def _entry(name: str, spec: ModelSpec) -> ModelSpec:
 def _address(name: str) -> ModelSpec:
     parts = urlsplit(name)
     base_url = normal_url(urlunsplit(parts._replace(fragment="")))
-    return ModelSpec(name=name, base_url=base_url, model=parts.fragment)
+    try:
+        return spec_from(ModelSpec, {"name": name, "base_url": base_url, "model": parts.fragment})
+    except SpecError as error:
+        mistakes = "; ".join(problem.message for problem in error.problems)
+    raise UsageError(f"the address of a model on {parts.hostname}: {mistakes}")
 
 
 def _provided(name: str, provider: str, rest: str) -> ModelSpec:

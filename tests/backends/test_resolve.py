@@ -59,6 +59,7 @@ def test_an_entry_wins_over_a_provider_and_fills_in_its_name() -> None:
         ("sim:0.8", ["option=value"]),
         ("http://user:hunter2@host/v1#m", ["key_env"]),
         ("http://host:99999/v1", ["not an address"]),
+        ("http://host/v1?api_key=hunter2#m", ["on host", "key_env"]),
         ("http:///v1", ["not an HTTP address"]),
     ],
 )

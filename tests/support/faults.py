@@ -415,6 +415,7 @@ class FaultServer:
         self.left = asyncio.Event()
         """A client has gone away before its answer was whole."""
         self._server: asyncio.Server | None = None
+        self._port = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def script(self, *steps: Step) -> None:
@@ -423,8 +424,8 @@ class FaultServer:
 
     @property
     def root(self) -> str:
-        assert self._server is not None, "enter the server first"
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        assert self._port, "enter the server first"
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def url(self) -> str:
@@ -438,6 +439,7 @@ class FaultServer:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=2**26)
+        self._port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
