@@ -223,7 +223,7 @@ class OpenAICompatible:
         try:
             answer = await self._connected().stream(self._chat, _encode(body).encode(), gathering.feed)
             if answer.body is not None:
-                return self._told_at_once(self._completion(self._read(answer), request), emit)
+                return _told_at_once(self._completion(self._read(answer), request), emit)
             return self._completion(gathering.whole(), request)
         except Malformed as malformed:
             error: BackendError = InvalidReplyError(f"{self.name}: {malformed}")
@@ -239,13 +239,6 @@ class OpenAICompatible:
         except Refused as refused:
             error = self._failure(refused)
         raise error
-
-    def _told_at_once(self, completion: Completion, emit: Emit) -> Completion:
-        """The server did not stream; the listener hears each text whole."""
-        for index, choice in enumerate(completion.choices):
-            if choice.text or choice.reasoning:
-                emit(Delta(index, choice.text, reasoning=choice.reasoning or ""))
-        return completion
 
     def _read(self, answer: Answer) -> Any:
         """The JSON value of an answer; raises `Refused` for an error status."""
@@ -345,6 +338,14 @@ def _cap(body: dict[str, Any], most: int) -> None:
     for name in ("max_tokens", "max_completion_tokens"):
         if isinstance(body.get(name), int) and body[name] > most:
             body[name] = most
+
+
+def _told_at_once(completion: Completion, emit: Emit) -> Completion:
+    """The server did not stream; the listener hears each text whole."""
+    for index, choice in enumerate(completion.choices):
+        if choice.text or choice.reasoning:
+            emit(Delta(index, choice.text, reasoning=choice.reasoning or ""))
+    return completion
 
 
 def _filtered(choice: Choice) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -144,6 +145,16 @@ async def settle(spec: ModelSpec, *, session: ClientSession | None = None) -> Mo
         await backend.aclose()
 
 
+def _content(path: Path, *, whole: bool) -> list[JsonValue]:
+    """What tells a file from what it was before: a recording by its digest, weights by their size."""
+    if not path.is_file():
+        return [str(path.resolve())]
+    if whole:
+        with path.open("rb") as file:
+            return [hashlib.file_digest(file, "sha256").hexdigest()]
+    return [str(path.resolve()), path.stat().st_size]
+
+
 def identity(spec: ModelSpec) -> str:
     """What decides this model's answers, as one stable string for the store's key; never a key.
 
@@ -163,7 +174,7 @@ def identity(spec: ModelSpec) -> str:
     else:
         parts |= {"at": spec.provider, "options": dict(spec.options)}
         if spec.file is not None:
-            parts["file"] = str(Path(spec.file).expanduser().resolve())
+            parts["file"] = _content(Path(spec.file).expanduser(), whole=spec.provider == "replay")
     if spec.body:
         parts["body"] = dict(spec.body)
     if spec.max_output is not None:

@@ -144,6 +144,7 @@ class Wire:
         self.subject = subject
         self._stall = stall
         self._watch = _StallWatch(stall)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._session = session
         self._owned = session is None
         self._timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
@@ -173,6 +174,7 @@ class Wire:
 
         Raises as `post` does.
         """
+        self._enter()
         response: ClientResponse | None = None
         try:
             response = await self._send("POST", url, body, self._stream_timeout)
@@ -190,7 +192,8 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close the connections, unless they are shared."""
-        self._watch.close()
+        if self._loop is asyncio.get_running_loop():
+            self._watch.close()
         if self._owned and self._session is not None:
             session, self._session = self._session, None
             await session.close()
@@ -198,6 +201,7 @@ class Wire:
     async def _whole(
         self, method: str, url: URL, body: bytes | None, more: Mapping[str, str] | None = None
     ) -> Answer:
+        self._enter()
         waiting = self._watch.begin()
         try:
             response = waiting.response = await self._send(method, url, body, self._timeout, more)
@@ -213,6 +217,16 @@ class Wire:
             self._watch.end(waiting)
         raise failed
 
+    def _enter(self) -> None:
+        """Connections and timers belong to the event loop that made them: a new loop gets new ones."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._watch = loop, _StallWatch(self._stall)
+            if self._owned:
+                self._session = open_session()
+        elif self._session is None:
+            self._session = open_session()
+
     async def _send(
         self,
         method: str,
@@ -221,8 +235,7 @@ class Wire:
         limits: ClientTimeout,
         more: Mapping[str, str] | None = None,
     ) -> ClientResponse:
-        if self._session is None:
-            self._session = open_session()
+        assert self._session is not None, "entered before"
         return await self._session.request(
             method,
             url,

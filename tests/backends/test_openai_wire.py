@@ -18,6 +18,7 @@ from moa.errors import (
 )
 from moa.spec.model import ModelSpec
 from tests.support.asking import BOTH, Listener, answer, ask, asking, failure
+from tests.support.background import in_background
 from tests.support.faults import (
     Exchange,
     FaultServer,
@@ -111,6 +112,22 @@ async def test_a_session_can_be_shared_and_stays_open() -> None:
             await backend.complete(ask())
             await backend.aclose()
         assert server.connections == 1 and not session.closed
+
+
+def test_one_backend_serves_one_event_loop_after_another() -> None:
+    with in_background(FaultServer(ok(), stall())) as server:
+        spec = ModelSpec(name="mine", base_url=server.url, model="m", options={"stall": 0.2})
+        backend = OpenAICompatible(spec, environ={})
+
+        async def once() -> None:
+            try:
+                await backend.complete(ask())
+            finally:
+                await backend.aclose()
+
+        asyncio.run(once())
+        with pytest.raises(BackendTimeoutError):
+            asyncio.run(once())
 
 
 @pytest.mark.parametrize(

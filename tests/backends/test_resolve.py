@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from tests.support.faults import FaultServer
         ("ollama:llama3.1", {"provider": "ollama", "model": "llama3.1"}),
         ("local:smollm2-135m", {"provider": "local", "model": "smollm2-135m", "file": None}),
         ("local:/some/where/x.gguf", {"provider": "local", "model": "x", "file": "/some/where/x.gguf"}),
-        ("replay:runs.sqlite", {"provider": "replay", "file": "runs.sqlite"}),
+        ("replay:outputs.json", {"provider": "replay", "file": "outputs.json"}),
         ("sim:skill=0.8, name=a,fast=true", {"options": {"skill": 0.8, "name": "a", "fast": True}}),
         ("sim:", {"provider": "sim", "options": {}}),
         ("http://LocalHost:8000/v1/#a/b", {"base_url": "http://127.0.0.1:8000/v1", "model": "a/b"}),
@@ -153,6 +154,20 @@ def test_whatever_decides_the_answers_is_in_the_identity() -> None:
     assert len({identity(spec) for spec in [base, *others]}) == len(others) + 1
     same = base.model_copy(update={"name": "b", "key_env": "K", "context": 5})
     assert identity(same) == identity(base)
+
+
+def test_a_recording_that_changes_is_another_model(tmp_path: Path) -> None:
+    first, second, weights = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "w.gguf"
+    first.write_text("[]")
+    second.write_text("[]")
+    weights.write_bytes(b"GGUF")
+    before = identity(model_spec(f"replay:{first}"))
+    assert before == identity(model_spec(f"replay:{second}"))
+    first.write_text("[1]")
+    assert before != identity(model_spec(f"replay:{first}"))
+    old = identity(model_spec(f"local:{weights}"))
+    weights.write_bytes(b"GGUF, requantised")
+    assert old != identity(model_spec(f"local:{weights}"))
 
 
 async def test_an_address_alone_means_the_only_model() -> None:
