@@ -23,7 +23,7 @@ StoreOption = Annotated[
 ]
 NoStoreOption = Annotated[bool, typer.Option("--no-store", help="Keep nothing.")]
 ReuseOption = Annotated[bool, typer.Option("--reuse", help="Use stored answers instead of asking anew.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Which samples to draw.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**40, help="Which samples to draw.")]
 DollarsOption = Annotated[
     float | None, typer.Option("--budget-usd", metavar="X", help="Stop before spending more dollars.")
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from moa.backends.base import Delta, Message, Usage
-from moa.errors import BackendError, ContextOverflowError, EmptyReplyError
+from moa.errors import BackendError, ContextOverflowError, EmptyReplyError, QuorumError
 from moa.graph.plan import PlanNode
 from moa.nodes.prompt import render_messages
 from moa.nodes.read import read_reply
@@ -47,6 +47,7 @@ class Asking:
         heard = execution.heard(unit)
         inputs: Inputs = {role: [r for node in nodes for r in heard[node]] for role, nodes in unit.roles}
         references = tuple([node for node, responses in heard.items() if responses])
+        self._check_inputs(inputs)
         self.shared = (unit.words, references)
         stream = execution.streams(unit)
         samples = await self.ask(inputs, unit.samples, stream)
@@ -54,9 +55,18 @@ class Asking:
         return [
             execution.failed(node, sample)
             if isinstance(sample, BackendError)
-            else self._result(node, sample, references, latency)
+            else self._result(node, sample, inputs, references, latency)
             for node, sample in zip(unit.nodes, samples, strict=True)
         ]
+
+    def _check_inputs(self, inputs: Inputs) -> None:
+        """Refuse to ask with an input that failures have left too few responses for."""
+        for role, arity in self.agent.inputs.items():
+            if len(inputs.get(role, ())) < arity.min:
+                raise QuorumError(
+                    f"`{self.unit.first.id}` needs {arity} response{'s' * (arity.min > 1)} as `{role}`: "
+                    + "; ".join(self.execution.reasons(self.unit))
+                )
 
     async def ask(
         self, inputs: Inputs, samples: tuple[int, ...], stream: bool = False
@@ -115,11 +125,13 @@ class Asking:
         return prompt
 
     def _result(
-        self, node: PlanNode, sample: Drawn, references: tuple[str, ...], latency: float
+        self, node: PlanNode, sample: Drawn, inputs: Inputs, references: tuple[str, ...], latency: float
     ) -> NodeResult:
         record, cached = sample
         text = record.text.strip()
-        value = read_reply(self.agent, text, len(references)) if self.agent.reads != "text" else None
+        value = None
+        if self.agent.reads != "text" or self.agent.pattern is not None:
+            value = read_reply(self.agent, text, len(next(iter(inputs.values()), ())))
         state, error = self._state_of(node, record, value)
         return NodeResult(
             node.id,

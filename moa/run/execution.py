@@ -253,13 +253,13 @@ class Execution:
         self._state[unit.index] = FIRED
         error = QuorumError(
             f"`{unit.first.id}` cannot have the {unit.needed} of {len(unit.sources)} inputs that it needs: "
-            + "; ".join(self._reasons(unit))
+            + "; ".join(self.reasons(unit))
         )
         self._dismiss_inputs(unit, "failed")
         self._settle(unit, [self.failed(node, error) for node in unit.nodes])
 
-    def _reasons(self, unit: Unit) -> list[str]:
-        """Each distinct reason once, with the first input that gave it."""
+    def reasons(self, unit: Unit) -> list[str]:
+        """Why inputs of a unit failed: each distinct reason once, with the first input that gave it."""
         seen: dict[str, str] = {}
         for source in unit.sources:
             result = self.results.get(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -157,6 +158,7 @@ class Runner:
 
         feeder = asyncio.create_task(feed())
         feeder.add_done_callback(done.put_nowait)
+        calm = _CalmCollector()
         try:
             while pending or not feeder.done() or not done.empty():
                 finished = await done.get()
@@ -167,6 +169,7 @@ class Runner:
                 places.release()
                 yield finished.result()
         finally:
+            calm.restore()
             await _cancel_all([feeder, *pending])
 
     async def _attempt_item(self, graph: Runnable, item: T, reuse: bool) -> tuple[T, Reply]:
@@ -306,6 +309,24 @@ def _read_models(models: str | Path | Mapping[str, ModelSpec] | None) -> dict[st
     if isinstance(models, str | Path):
         return dict(read_models(Path(models)).spec.models)
     return dict(models or {})
+
+
+class _CalmCollector:
+    """Makes the cyclic garbage collector run less often while many questions are under way.
+
+    Thousands of short-lived tasks make it walk all that is alive again and again, for a fifth of the CPU
+    time, and find nothing: what they leave is freed by counting references.
+    """
+
+    def __init__(self) -> None:
+        self._before = gc.get_threshold()
+        first, second, third = self._before
+        if first > 0:
+            gc.set_threshold(max(first, 20_000), max(second, 20), max(third, 20))
+
+    def restore(self) -> None:
+        """Put the thresholds back as they were."""
+        gc.set_threshold(*self._before)
 
 
 async def _each(items: Iterable[T]) -> AsyncIterator[T]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request, Usage
-from moa.errors import BackendError
+from moa.errors import BackendError, StoreError
 from moa.run.budget import Ledger
 from moa.run.endpoint import Endpoint
 from moa.run.keys import Written, base_key, sample_key
@@ -107,6 +107,7 @@ class Sampler:
             missing = [p for p in range(len(numbers)) if p not in outcome]
             following = {p: flight for p in missing if (flight := self._flights.get(job.keys[p])) is not None}
             if asking := [p for p in missing if p not in following] if following else missing:
+                self._refuse_in_replay(job)
                 await self._ask(job, asking, outcome)
             for position, flight in following.items():
                 with suppress(_Abandoned):
@@ -119,6 +120,13 @@ class Sampler:
         assert self.store is not None
         records = self.store.get(job.keys)
         return {p: Drawn(record, True) for p, record in enumerate(records) if record is not None}
+
+    def _refuse_in_replay(self, job: _Job) -> None:
+        if self.store is not None and self.store.readonly:
+            raise StoreError(
+                f"store {self.store.path}: opened read-only for replay, and it does not hold what "
+                f"{job.draw.endpoint.name} is asked here"
+            )
 
     async def _ask(self, job: _Job, positions: Sequence[int], outcome: Outcome) -> None:
         """Ask for samples that nobody else is asking for, and hand them to whoever waits meanwhile."""
