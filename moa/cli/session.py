@@ -35,8 +35,11 @@ TimeoutOption = Annotated[
 ]
 
 
-def compile_from(graph: str, bindings: Bindings) -> Plan:
-    """The plan of a catalogue name or a file, every mistake with its position."""
+def compile_from(graph: str, bindings: Bindings | None) -> Plan:
+    """The plan of a catalogue name or a file, every mistake with its position.
+
+    Without `bindings` the slots stay slots: for looking at, not for running.
+    """
     from moa.graph.compile import compile_graph
     from moa.spec.catalogue import load_graph
 

@@ -49,7 +49,7 @@ def _hears(edges: tuple[Edge, ...]) -> str:
     if not edges:
         return ""
     roles = dict.fromkeys(edge.role for edge in edges)
-    groups = [(role, _runs([edge.node for edge in edges if edge.role == role])) for role in roles]
+    groups = [(role, runs([edge.node for edge in edges if edge.role == role])) for role in roles]
     if len(groups) == 1:
         return f"<- {groups[0][1]}"
     return "<- " + "; ".join(f"{role}: {nodes}" for role, nodes in groups)
@@ -83,7 +83,7 @@ class _Run:
         return f"{self.times} x {self.stem}{numbers}" if self.times > 1 else f"{self.stem}{numbers}"
 
 
-def _runs(ids: Iterable[str]) -> str:
+def runs(ids: Iterable[str]) -> str:
     """`a[0], a[1], a[2], b` as `a[0..2], b`; `b, b` as `2 x b`."""
     runs: list[_Run] = []
     for run in map(_run, ids):

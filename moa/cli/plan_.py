@@ -1,0 +1,217 @@
+"""`moa plan`: what a question will cost, before it is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from moa.cli.options import GraphArgument, ModelOption, ModelsOption, read_bindings
+
+if TYPE_CHECKING:
+    from moa.graph.context import ContextReport
+    from moa.graph.estimate import Amount, Estimate
+
+
+def command(
+    graph: GraphArgument,
+    model: ModelOption = None,
+    models: ModelsOption = None,
+    questions: Annotated[
+        int, typer.Option("--questions", min=1, metavar="N", help="How many questions.")
+    ] = 1,
+    output_tokens: Annotated[
+        int, typer.Option("--output-tokens", min=1, metavar="N", help="Expected length of a reply.")
+    ] = 400,
+    prompt_tokens: Annotated[
+        int, typer.Option("--prompt-tokens", min=1, metavar="N", help="Length of the question.")
+    ] = 100,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", metavar="TEXT", help="The question itself, instead of its length."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, every node in it.")] = False,
+) -> None:
+    """Show the calls, tokens, money and critical path of a graph; asks no model.
+
+    Tokens are estimated at four characters each.
+    """
+    import json
+
+    from moa.backends.resolve import model_spec
+    from moa.cli.session import compile_from
+    from moa.errors import Problem, SpecError
+    from moa.graph.context import check_context
+    from moa.graph.estimate import estimate
+
+    bindings = read_bindings(model, models)
+    plan = compile_from(graph, bindings)
+
+    def lookup(name: str) -> Any:
+        return model_spec(name, bindings.models)
+
+    context = check_context(plan, lookup, prompt=prompt)
+    found = estimate(plan, lookup, output_tokens=output_tokens, prompt_tokens=prompt_tokens, prompt=prompt)
+    if as_json:
+        typer.echo(json.dumps(estimate_json(found, context, questions), ensure_ascii=False, indent=2))
+    else:
+        _print(found, questions)
+    for warning in context.warnings:
+        typer.echo(f"warning: {warning.message}", err=True)
+    if context.mistakes:
+        raise SpecError([Problem(mistake.message) for mistake in context.mistakes])
+
+
+def estimate_json(found: Estimate, context: ContextReport, questions: int) -> dict[str, Any]:
+    """The estimate as JSON: one question node by node, and the total of all questions."""
+    from dataclasses import asdict
+
+    nodes = [asdict(node) | _amounts(node) for node in found.nodes]
+    total = {"calls": found.calls, **_amounts(found)}
+    return {
+        "graph": found.graph,
+        "answer": found.answer,
+        "nodes": nodes,
+        "question": total,
+        "questions": questions,
+        "total": {"calls": found.calls * questions, **_amounts(found, questions)},
+        "unpriced": list(found.unpriced),
+        "shared": [shared._asdict() for shared in found.shared],
+        "critical_path": found.critical_path._asdict(),
+        "warnings": [warning.message for warning in context.warnings],
+        "errors": [mistake.message for mistake in context.mistakes],
+    }
+
+
+def _amounts(holder: Any, times: int = 1) -> dict[str, Any]:
+    names = ("prompt_tokens", "output_tokens", "usd")
+    return {name: {k: _times(v, times) for k, v in getattr(holder, name)._asdict().items()} for name in names}
+
+
+def _times(value: float | None, times: int) -> float | None:
+    return None if value is None else value * times
+
+
+def _print(found: Estimate, questions: int) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_table(found, questions))
+    for line in _notes(found):
+        console.print(line, soft_wrap=False)
+
+
+def _table(found: Estimate, questions: int) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    count = f"{len(found.nodes)} nodes" if len(found.nodes) > 1 else "1 node"
+    title = Text.assemble((found.graph or "graph", "bold"), f"  {count}", style="")
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
+    table.add_column("Node", overflow="fold", style="bold")
+    table.add_column("Asks", overflow="fold")
+    table.add_column("Model", overflow="fold", style="cyan")
+    for heading in ("Calls", "Prompt tokens", "Output tokens", "Cost"):
+        table.add_column(heading, justify="right", no_wrap=heading == "Calls")
+    for row in _rows(found):
+        table.add_row(*row)
+    table.add_section()
+    for label, field, times, style in _total_rows(questions):
+        amounts = [_picked(amount, field, times) for amount in (found.prompt_tokens, found.output_tokens)]
+        usd = _dollars(_picked(found.usd, field, times))
+        cells = [_number(amount) for amount in amounts]
+        table.add_row(label, "", "", f"{found.calls * times:,}", *cells, usd, style=style)
+    return table
+
+
+def _total_rows(questions: int) -> list[tuple[str, str, int, str]]:
+    rows = [("one question", "expected", 1, ""), ("at most", "most", 1, "dim")]
+    if questions > 1:
+        rows += [
+            (f"{questions:,} questions", "expected", questions, "bold"),
+            ("at most", "most", questions, "dim"),
+        ]
+    return rows
+
+
+def _picked(amount: Amount, field: str, times: int) -> float | None:
+    return _times(getattr(amount, field), times)
+
+
+def _rows(found: Estimate) -> list[tuple[str, ...]]:
+    """A row for each run of neighbours that differ in nothing but their number."""
+    from itertools import groupby
+
+    from moa.cli.wiring import runs
+
+    def alike(node: Any) -> tuple[Any, ...]:
+        return (
+            node.group,
+            node.asks,
+            node.model,
+            node.calls,
+            node.prompt_tokens,
+            node.output_tokens,
+            node.usd,
+        )
+
+    rows: list[tuple[str, ...]] = []
+    for (_, asks, model, calls, prompt, output, usd), members in groupby(found.nodes, key=alike):
+        ids = [node.id for node in members]
+        times = len(ids)
+        expected = (_number(_picked(amount, "expected", times)) for amount in (prompt, output))
+        cost = _dollars(_picked(usd, "expected", times))
+        asked = calls > 0
+        rows.append(
+            (
+                runs(ids),
+                asks,
+                model or "",
+                f"{calls * times:,}" if asked else "-",
+                *(expected if asked else ("", "")),
+                cost if asked else "",
+            )
+        )
+    return rows
+
+
+def _notes(found: Estimate) -> list[str]:
+    from moa.cli.wiring import runs
+
+    path = found.critical_path
+    calls = "1 call" if path.calls == 1 else f"{path.calls} calls one after another"
+    chain = " > ".join(runs(path.nodes).split(", "))
+    notes = [f"Critical path: {calls}, {path.output_tokens:,} output tokens: {_escaped(chain)}"]
+    if found.shared:
+        requests = found.calls - sum(len(shared.nodes) - 1 for shared in found.shared)
+        saved = sum(shared.saved_prompt_tokens for shared in found.shared)
+        which = ", ".join(runs(shared.nodes) for shared in found.shared[:4])
+        more = f" and {len(found.shared) - 4} more" if len(found.shared) > 4 else ""
+        notes.append(
+            f"Equal samples share a request where the server takes `n`: {_escaped(which)}{more}; "
+            f"{requests} requests, {saved:,} prompt tokens fewer"
+        )
+    if found.unpriced:
+        names = _escaped(", ".join(found.unpriced))
+        notes.append(f"Cost n/a: no price is known for {names}; give one in models.yaml (`price`)")
+    return notes
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:,.0f}"
+
+
+def _dollars(value: float | None) -> str:
+    """Two digits from a cent up, else two significant ones, so that a small price is not shown as none."""
+    if value is None:
+        return "n/a"
+    if value == 0:
+        return "$0"
+    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}" if value >= 0.0001 else f"${value:.1g}"
