@@ -63,29 +63,38 @@ def command(
 
 
 def estimate_json(found: Estimate, context: ContextReport, questions: int) -> dict[str, Any]:
-    """The estimate as JSON: one question node by node, and the total of all questions."""
-    from dataclasses import asdict
-
-    nodes = [asdict(node) | _amounts(node) for node in found.nodes]
-    total = {"calls": found.calls, **_amounts(found)}
+    """The estimate as JSON: one question, node by node and together, and the total of all questions."""
+    nodes = [
+        {"id": node.id, "group": node.group, "asks": node.asks, "model": node.model, "calls": node.calls}
+        | _amounts(node)
+        for node in found.nodes
+    ]
     return {
         "graph": found.graph,
         "answer": found.answer,
-        "nodes": nodes,
-        "question": total,
+        "calls": found.calls,
+        **_amounts(found),
+        "critical_path": found.critical_path._asdict(),
         "questions": questions,
         "total": {"calls": found.calls * questions, **_amounts(found, questions)},
         "unpriced": list(found.unpriced),
         "shared": [shared._asdict() for shared in found.shared],
-        "critical_path": found.critical_path._asdict(),
         "warnings": [warning.message for warning in context.warnings],
         "errors": [mistake.message for mistake in context.mistakes],
+        "nodes": nodes,
     }
 
 
 def _amounts(holder: Any, times: int = 1) -> dict[str, Any]:
-    names = ("prompt_tokens", "output_tokens", "usd")
-    return {name: {k: _times(v, times) for k, v in getattr(holder, name)._asdict().items()} for name in names}
+    amounts: dict[str, Amount] = {
+        "prompt_tokens": holder.prompt_tokens,
+        "output_tokens": holder.output_tokens,
+        "cost": holder.usd,
+    }
+    return {
+        name: {field: _times(value, times) for field, value in amount._asdict().items()}
+        for name, amount in amounts.items()
+    }
 
 
 def _times(value: float | None, times: int) -> float | None:
@@ -94,11 +103,18 @@ def _times(value: float | None, times: int) -> float | None:
 
 def _print(found: Estimate, questions: int) -> None:
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     console.print(_table(found, questions))
-    for line in _notes(found):
-        console.print(line, soft_wrap=False)
+    notes = Table.grid(padding=(0, 2))
+    notes.add_column(style="bold", no_wrap=True)
+    notes.add_column(overflow="fold")
+    for label, text in _notes(found):
+        notes.add_row(label, Text(text))
+    console.print()
+    console.print(notes)
 
 
 def _table(found: Estimate, questions: int) -> Any:
@@ -107,15 +123,17 @@ def _table(found: Estimate, questions: int) -> Any:
     from rich.text import Text
 
     count = f"{len(found.nodes)} nodes" if len(found.nodes) > 1 else "1 node"
-    title = Text.assemble((found.graph or "graph", "bold"), f"  {count}", style="")
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
-    table.add_column("Node", overflow="fold", style="bold")
+    title = Text.assemble((found.graph or "graph", "bold"), (f"  {count}", "dim"), style="")
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, padding=(0, 1, 0, 0)
+    )
+    table.add_column("Node", no_wrap=True, style="bold")
     table.add_column("Asks", overflow="fold")
     table.add_column("Model", overflow="fold", style="cyan")
-    for heading in ("Calls", "Prompt tokens", "Output tokens", "Cost"):
-        table.add_column(heading, justify="right", no_wrap=heading == "Calls")
+    for heading in ("Calls", "Tokens in", "Tokens out", "Cost"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in _rows(found):
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))
     table.add_section()
     for label, field, times, style in _total_rows(questions):
         amounts = [_picked(amount, field, times) for amount in (found.prompt_tokens, found.output_tokens)]
@@ -176,32 +194,24 @@ def _rows(found: Estimate) -> list[tuple[str, ...]]:
     return rows
 
 
-def _notes(found: Estimate) -> list[str]:
+def _notes(found: Estimate) -> list[tuple[str, str]]:
     from moa.cli.wiring import runs
 
     path = found.critical_path
     calls = "1 call" if path.calls == 1 else f"{path.calls} calls one after another"
     chain = " > ".join(runs(path.nodes).split(", "))
-    notes = [f"Critical path: {calls}, {path.output_tokens:,} output tokens: {_escaped(chain)}"]
+    notes = [("Critical path", f"{chain}: {calls}, {path.output_tokens:,} output tokens")]
     if found.shared:
         requests = found.calls - sum(len(shared.nodes) - 1 for shared in found.shared)
         saved = sum(shared.saved_prompt_tokens for shared in found.shared)
         which = ", ".join(runs(shared.nodes) for shared in found.shared[:4])
         more = f" and {len(found.shared) - 4} more" if len(found.shared) > 4 else ""
-        notes.append(
-            f"Equal samples share a request where the server takes `n`: {_escaped(which)}{more}; "
-            f"{requests} requests, {saved:,} prompt tokens fewer"
-        )
+        total = f"{requests} requests in all, {saved:,} fewer tokens in"
+        notes.append(("Shared", f"{which}{more}: one request with `n` where the server takes it; {total}"))
     if found.unpriced:
-        names = _escaped(", ".join(found.unpriced))
-        notes.append(f"Cost n/a: no price is known for {names}; give one in models.yaml (`price`)")
+        names = ", ".join(found.unpriced)
+        notes.append(("No price", f"{names}: give one in models.yaml (`price`)"))
     return notes
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _number(value: float | None) -> str:

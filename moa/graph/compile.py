@@ -39,12 +39,12 @@ def compile_graph(
     `locate` gives a mistake its position. Raises `SpecError` with every mistake at once, and
     `UsageError` when a slot is bound that the graph does not have.
     """
+    if bindings is not None:
+        _refuse_foreign_slots(spec, bindings)
     examined = examine(spec, agents or catalogue_agents(near), bindings)
     if examined.mistakes:
         place = locate or _nowhere
         raise SpecError([place(mistake.loc, mistake.message) for mistake in examined.mistakes])
-    if bindings is not None:
-        _refuse_foreign_slots(spec, bindings)
     return _plan(spec, examined, bindings)
 
 

@@ -42,10 +42,10 @@ def check_context(
             continue
         room = context - _reply_room(node, models, context)
         if least[node.id].prompt > room:
-            message = f"at least {least[node.id].prompt} tokens of prompt"
+            message = f"at least {least[node.id].prompt:,} tokens of prompt"
             report.mistakes.append(_finding(node, message, room, context, "use a model with a larger window"))
         elif most[node.id].prompt > room:
-            message = f"up to {most[node.id].prompt} tokens of prompt"
+            message = f"up to {most[node.id].prompt:,} tokens of prompt"
             remedy = f"`overflow: {node.overflow}` decides what then happens"
             report.warnings.append(_finding(node, message, room, context, remedy))
         else:
@@ -66,5 +66,5 @@ def _reply_room(node: PlanNode, models: dict[str, ModelSpec], context: int) -> i
 
 
 def _finding(node: PlanNode, prompt: str, room: int, context: int, remedy: str) -> Mistake:
-    message = f"`{node.id}`: {prompt}, but {node.model} has room for {room} of {context}: {remedy}"
+    message = f"`{node.id}`: {prompt}, but {node.model} has room for {room:,} of {context:,}: {remedy}"
     return Mistake(("nodes", node.group), message)

@@ -13,8 +13,6 @@ from moa.graph.traffic import Passage, longest_reply, pass_through
 from moa.spec.model import ModelSpec
 
 Lookup = Callable[[str], ModelSpec]
-FREE = frozenset({"local", "sim", "replay"})
-"""Providers that cost nothing unless their entry says a price."""
 
 
 class Amount(NamedTuple):
@@ -180,9 +178,7 @@ def _tokens(passage: Passage, model: ModelSpec | None) -> int:
 def _price(model: ModelSpec | None, prompt: int, output: int) -> float | None:
     if model is None:
         return 0.0
-    if model.price is not None:
-        return model.price.of(prompt, output)
-    return 0.0 if model.provider in FREE else None
+    return model.known_price.of(prompt, output) if model.known_price is not None else None
 
 
 def _total(amounts: Iterable[Amount]) -> Amount:

@@ -1,0 +1,298 @@
+"""Where everything in a picture of a plan stands: layers from top to bottom, few crossings, nothing overlapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import NamedTuple
+
+from moa.errors import UsageError
+from moa.graph.cluster import ROLES, Cluster, Link, Role, clusters_of, links_of, role_of
+from moa.graph.lettering import fitted, width_of
+from moa.graph.ordering import Slot, ordered_layers
+from moa.graph.plan import Plan, PlanNode
+
+MOST_NODES = 600
+"""Nodes in a picture, at most; Mermaid and DOT take more."""
+COLUMNS = 10
+"""Nodes beside each other in one cluster, at most."""
+NAME, SMALL, TITLE = 13.0, 10.5, 19.0
+"""Sizes of type: a node's id, everything small, the title."""
+_LEAST_BOX, _MOST_BOX = 92.0, 176.0
+_INSET = 9.0
+_GAP, _ROW_GAP, _CLUSTER_GAP, _LANE = 14.0, 12.0, 34.0, 18.0
+_FRAME, _FRAME_TITLE = 10.0, 17.0
+_LAYER_GAP, _MARGIN = 52.0, 28.0
+_HEAD, _LEGEND = 62.0, 40.0
+
+
+class Box(NamedTuple):
+    """A node: a rounded rectangle with its id and small type under it."""
+
+    id: str
+    x: float
+    y: float
+    width: float
+    height: float
+    role: Role
+    name: str
+    small: tuple[str, ...]
+    answers: bool
+
+
+class Frame(NamedTuple):
+    """A rectangle round the nodes of one cluster."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str
+
+
+class Point(NamedTuple):
+    x: float
+    y: float
+
+
+class Curve(NamedTuple):
+    """An edge through `points`, drawn vertically at each; `thick` stands for many edges, `dashed` for only some."""
+
+    points: tuple[Point, ...]
+    thick: bool
+    dashed: bool
+    label: str
+    label_at: Point
+    source: str
+    target: str
+
+
+class Mark(NamedTuple):
+    """An entry of the legend at the bottom: a swatch with a word."""
+
+    x: float
+    y: float
+    role: Role
+    word: str
+
+
+class Picture(NamedTuple):
+    """Everything that is drawn, in units of one pixel at normal size."""
+
+    width: float
+    height: float
+    title: str
+    subtitle: str
+    boxes: tuple[Box, ...]
+    frames: tuple[Frame, ...]
+    curves: tuple[Curve, ...]
+    legend: tuple[Mark, ...]
+
+
+def lay_out(plan: Plan) -> Picture:
+    """Lay out a plan; raises `UsageError` for one that is too large for a picture."""
+    if len(plan.nodes) > MOST_NODES:
+        raise UsageError(
+            f"{len(plan.nodes):,} nodes are too many for a picture (at most {MOST_NODES}): use --format mermaid or dot"
+        )
+    return _Layout(plan).picture()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """The size of every box: one for the whole picture, wide enough for what most of them say."""
+
+    width: float
+    height: float
+    lines: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> _Sizes:
+        room = _MOST_BOX - 2 * _INSET
+        joined = [" · ".join(_small_words(node)) for node in plan.nodes]
+        lines = 1 if all(width_of(words, SMALL) <= room for words in joined) else 2
+        wanted = [width_of(node.id, NAME) for node in plan.nodes]
+        for node in plan.nodes:
+            wanted += [width_of(words, SMALL) for words in _small_lines(node, lines)]
+        width = min(_MOST_BOX, max(_LEAST_BOX, max(wanted) + 2 * _INSET))
+        return cls(ceil(width), 42.0 if lines == 1 else 56.0, lines)
+
+
+def _small_words(node: PlanNode) -> tuple[str, ...]:
+    agent = node.agent.name if node.agent else ""
+    what = node.select.name if node.select else agent
+    return tuple(word for word in (what, node.model) if word)
+
+
+def _small_lines(node: PlanNode, lines: int) -> tuple[str, ...]:
+    words = _small_words(node)
+    return words if lines > 1 else (" · ".join(words),) if words else ()
+
+
+class _Layout:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.sizes = _Sizes.of(plan)
+        self.clusters = clusters_of(plan)
+        self.links = links_of(plan, self.clusters)
+        self.layers = ordered_layers([cluster.layer for cluster in self.clusters], self.links, self._weight)
+        self.boxes: dict[str, Box] = {}
+        self.frames: dict[int, Frame] = {}
+        self.lanes: dict[Slot, tuple[Point, Point]] = {}
+
+    def _weight(self, slot: Slot) -> float:
+        """The room that a slot takes in its layer."""
+        return self._extent(self.clusters[slot.cluster])[0] if slot.link is None else _LANE
+
+    def _columns(self, cluster: Cluster) -> int:
+        return ceil(len(cluster) / ceil(len(cluster) / COLUMNS))
+
+    def _extent(self, cluster: Cluster) -> tuple[float, float]:
+        """Width and height of a cluster, its frame included."""
+        columns = self._columns(cluster)
+        rows = ceil(len(cluster) / columns)
+        width = columns * (self.sizes.width + _GAP) - _GAP
+        height = rows * (self.sizes.height + _ROW_GAP) - _ROW_GAP
+        return (
+            (width + 2 * _FRAME, height + 2 * _FRAME + _FRAME_TITLE) if len(cluster) > 1 else (width, height)
+        )
+
+    def picture(self) -> Picture:
+        title = fitted(self.plan.name or "graph", TITLE, 900)
+        subtitle = self._subtitle()
+        legend_width = sum(_mark_width(role) for role in self._roles())
+        inner = max(
+            *(self._layer_width(layer) for layer in self.layers),
+            width_of(title, TITLE),
+            width_of(subtitle, SMALL),
+            legend_width,
+        )
+        width = ceil(inner + 2 * _MARGIN)
+        y = _HEAD
+        for layer in self.layers:
+            y = self._place_layer(layer, width / 2, y) + _LAYER_GAP
+        bottom = y - _LAYER_GAP + _LEGEND
+        legend = tuple(self._legend((width - legend_width) / 2, bottom - 2))
+        boxes = tuple(self.boxes[node.id] for node in self.plan.nodes)
+        curves = tuple(curve for link in self.links for curve in self._curves(link))
+        return Picture(
+            width, ceil(bottom + _MARGIN), title, subtitle, boxes, tuple(self.frames.values()), curves, legend
+        )
+
+    def _layer_width(self, layer: list[Slot]) -> float:
+        return sum(map(self._weight, layer)) + _CLUSTER_GAP * (len(layer) - 1)
+
+    def _place_layer(self, layer: list[Slot], centre: float, top: float) -> float:
+        """Place the slots of a layer side by side; returns the bottom of the layer."""
+        height = max(self._extent(self.clusters[slot.cluster])[1] for slot in layer if slot.link is None)
+        x = centre - self._layer_width(layer) / 2
+        for slot in layer:
+            if slot.link is None:
+                cluster_height = self._extent(self.clusters[slot.cluster])[1]
+                self._place_cluster(slot.cluster, x, top + (height - cluster_height) / 2)
+            else:
+                middle = x + _LANE / 2
+                self.lanes[slot] = (Point(middle, top), Point(middle, top + height))
+            x += self._weight(slot) + _CLUSTER_GAP
+        return top + height
+
+    def _place_cluster(self, index: int, x: float, y: float) -> None:
+        cluster = self.clusters[index]
+        if len(cluster) > 1:
+            width, height = self._extent(cluster)
+            title = fitted(f"{cluster.group} ×{len(cluster)}", SMALL, width - 2 * _FRAME)
+            self.frames[index] = Frame(x, y, width, height, title)
+            x, y = x + _FRAME, y + _FRAME + _FRAME_TITLE
+        columns = self._columns(cluster)
+        for number, node in enumerate(cluster.nodes):
+            row, column = divmod(number, columns)
+            in_row = min(columns, len(cluster) - row * columns)
+            indent = (columns - in_row) * (self.sizes.width + _GAP) / 2
+            left = x + indent + column * (self.sizes.width + _GAP)
+            self.boxes[node.id] = self._box(node, left, y + row * (self.sizes.height + _ROW_GAP))
+
+    def _box(self, node: PlanNode, x: float, y: float) -> Box:
+        room = self.sizes.width - 2 * _INSET
+        name = fitted(node.id, NAME, room)
+        small = tuple(fitted(words, SMALL, room) for words in _small_lines(node, self.sizes.lines))
+        answers = node.id == self.plan.answer
+        return Box(node.id, x, y, self.sizes.width, self.sizes.height, role_of(node), name, small, answers)
+
+    def _curves(self, link: Link) -> Iterator[Curve]:
+        """One curve for each edge, or one for all of them where they are many, long, or leave a grid."""
+        source, target = self.clusters[link.source], self.clusters[link.target]
+        gridded = any(len(cluster) > COLUMNS for cluster in (source, target))
+        far = target.layer - source.layer > 1
+        if link.bundled or gridded or (far and len(link.hearings) > 1):
+            start, end = self._bottom_of(link.source), self._top_of(link.target)
+            many = len(link.hearings) > 1
+            yield self._curve(link, start, end, many, many and not link.complete, source.group, target.group)
+            return
+        labelled = len(link.hearings) // 2
+        for number, hearing in enumerate(link.hearings):
+            heard, hearer = self.boxes[hearing.source], self.boxes[hearing.target]
+            start = Point(heard.x + heard.width / 2, heard.y + heard.height)
+            end = Point(hearer.x + hearer.width / 2, hearer.y)
+            curve = self._curve(link, start, end, False, False, hearing.source, hearing.target)
+            yield curve if number == labelled else curve._replace(label="")
+
+    def _curve(
+        self, link: Link, start: Point, end: Point, thick: bool, dashed: bool, source: str, target: str
+    ) -> Curve:
+        points = [start]
+        for layer in range(self.clusters[link.source].layer + 1, self.clusters[link.target].layer):
+            points += self.lanes[Slot(layer, link.target, (link.source, link.target))]
+        points.append(end)
+        last, before = points[-1], points[-2]
+        label_at = Point((last.x + before.x) / 2, (last.y + before.y) / 2)
+        return Curve(tuple(points), thick, dashed, link.label, label_at, source, target)
+
+    def _bottom_of(self, index: int) -> Point:
+        x, y, width, height = self._outline(index)
+        return Point(x + width / 2, y + height)
+
+    def _top_of(self, index: int) -> Point:
+        x, y, width, _ = self._outline(index)
+        return Point(x + width / 2, y)
+
+    def _outline(self, index: int) -> tuple[float, float, float, float]:
+        shape = self.frames.get(index) or self.boxes[self.clusters[index].nodes[0].id]
+        return shape.x, shape.y, shape.width, shape.height
+
+    def _roles(self) -> list[Role]:
+        present = {role_of(node) for node in self.plan.nodes}
+        return [role for role in ROLES if role in present]
+
+    def _legend(self, x: float, y: float) -> Iterator[Mark]:
+        for role in self._roles():
+            yield Mark(x, y, role, role)
+            x += _mark_width(role)
+
+    def _subtitle(self) -> str:
+        nodes = _counted(len(self.plan.nodes), "node")
+        bound = _counted(len(self.plan.models), "model")
+        layers = _counted(len(self.layers), "layer")
+        return " · ".join([nodes, layers, bound] if self.plan.models else [nodes, layers])
+
+
+def _mark_width(role: str) -> float:
+    return 18 + width_of(role, SMALL) + 20
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def overlaps(boxes: Mapping[str, Box] | tuple[Box, ...]) -> list[tuple[str, str]]:
+    """Pairs of boxes that cover each other; a good layout has none."""
+    listed = list(boxes.values()) if isinstance(boxes, Mapping) else list(boxes)
+    return [
+        (one.id, other.id)
+        for index, one in enumerate(listed)
+        for other in listed[index + 1 :]
+        if one.x < other.x + other.width
+        and other.x < one.x + one.width
+        and one.y < other.y + other.height
+        and other.y < one.y + one.height
+    ]
