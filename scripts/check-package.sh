@@ -4,7 +4,7 @@
 set -euo pipefail
 python="$1"
 folder="$2"
-pip=(-m pip --quiet --no-input --disable-pip-version-check)
+pip=(-m pip -qq --no-input --disable-pip-version-check)
 
 rm -rf "$folder"
 mkdir -p "$folder"
