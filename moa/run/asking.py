@@ -201,7 +201,7 @@ def cost_of(endpoint: Endpoint, usage: Usage) -> float | None:
     """US dollars for a call; None where the price is unknown and something was spent."""
     if usage.total_tokens == 0:
         return 0.0
-    price = endpoint.spec.price
+    price = endpoint.price
     return price.of(usage.input_tokens, usage.output_tokens, usage.cached_tokens) if price else None
 
 

@@ -14,7 +14,7 @@ from moa.run.limits import AdaptiveLimiter, Bucket, Limited
 from moa.run.retry import Notice, Retrying, RetryPolicy
 from moa.run.tokens import estimate_tokens
 from moa.spec.agent import Sampling
-from moa.spec.model import ModelSpec
+from moa.spec.model import ModelSpec, Price
 
 RETRY_NOTICE: ContextVar[Notice | None] = ContextVar("RETRY_NOTICE", default=None)
 """Who wants to hear of retries of the requests that the current task sends."""
@@ -39,6 +39,11 @@ class Endpoint:
     context: int | None = None
     """The context window in tokens; None where nobody knows it."""
     ready: bool = False
+
+    @property
+    def price(self) -> Price | None:
+        """What the model costs; None where nobody said."""
+        return self.spec.known_price
 
     async def prepare(self) -> None:
         """Learn what only the server knows: which model it has, and how long its window is."""

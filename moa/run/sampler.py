@@ -176,7 +176,7 @@ class Sampler:
     async def _paid(self, draw: Draw, seed: int, n: int, position: int) -> tuple[Completion, float]:
         """Send a request within the budget and time it; the draw's watcher sees it start and end."""
         endpoint, ledger, watch = draw.endpoint, self.ledger, draw.watch
-        price = endpoint.spec.price
+        price = endpoint.price
         ticket = 0
         if ledger.limited:
             tokens = estimate_tokens(draw.messages.value)

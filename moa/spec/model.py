@@ -29,6 +29,11 @@ class Price(Spec):
         return (fresh + output_tokens * self.output) / 1e6
 
 
+FREE = Price(input=0, output=0)
+FREE_PROVIDERS = frozenset({"local", "sim", "replay"})
+"""Providers that run on this machine: what they answer costs nothing unless a price says otherwise."""
+
+
 class Limits(Spec):
     """How fast an endpoint may be asked; `None` leaves it to the adaptive limiter."""
 
@@ -101,6 +106,11 @@ class ModelSpec(Spec):
         if self.provider is None and self.base_url is None:
             raise ValueError("needs `provider` or `base_url`")
         return self
+
+    @property
+    def known_price(self) -> Price | None:
+        """The price; nothing for a model that runs here, None where nobody said."""
+        return FREE if self.price is None and self.provider in FREE_PROVIDERS else self.price
 
 
 class ModelsSpec(Spec):
