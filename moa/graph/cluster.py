@@ -107,5 +107,5 @@ def _label(nodes: Mapping[str, PlanNode], hearings: list[Hearing]) -> str:
     times = {hearing.times for hearing in hearings}
     words = [", ".join(roles)] if several else []
     if times != {1} and len(times) == 1:
-        words.append(f"×{times.pop()}")
+        words.append(f"x {times.pop()}")
     return " ".join(words)

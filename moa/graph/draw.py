@@ -50,7 +50,7 @@ def mermaid(plan: Plan) -> str:
 def _mermaid_group(id: str, cluster: Cluster, shapes: list[str]) -> list[str]:
     if len(cluster) == 1:
         return [f"  {shape}" for shape in shapes]
-    title = _mermaid_text(f"{cluster.group} ×{len(cluster)}")
+    title = _mermaid_text(f"{cluster.group} x {len(cluster)}")
     return [f'  subgraph {id}["{title}"]', *(f"    {shape}" for shape in shapes), "  end"]
 
 
@@ -110,7 +110,7 @@ def dot(plan: Plan) -> str:
 def _dot_group(index: int, cluster: Cluster, shapes: list[str]) -> list[str]:
     if len(cluster) == 1:
         return [f"  {shape}" for shape in shapes]
-    title = _dot_quoted(f"{cluster.group} ×{len(cluster)}")
+    title = _dot_quoted(f"{cluster.group} x {len(cluster)}")
     return [
         f"  subgraph cluster_{index} {{",
         f"    label={title}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from moa.errors import UsageError
 from moa.graph.cluster import ROLES, Cluster, Link, Role, clusters_of, links_of, role_of
@@ -22,9 +22,9 @@ NAME, SMALL, TITLE = 13.0, 10.5, 19.0
 _LEAST_BOX, _MOST_BOX = 92.0, 176.0
 _INSET = 9.0
 _GAP, _ROW_GAP, _CLUSTER_GAP, _LANE = 14.0, 12.0, 34.0, 18.0
-_FRAME, _FRAME_TITLE = 10.0, 17.0
-_LAYER_GAP, _MARGIN = 52.0, 28.0
-_HEAD, _LEGEND = 62.0, 40.0
+_FRAME, _MOST_TITLE = 12.0, 90.0
+_LAYER_GAP, _BUSY_GAP, _BUSY, _MARGIN = 50.0, 84.0, 12, 28.0
+_HEAD, _LEGEND, _MARK_GAP, _SWATCH = 62.0, 38.0, 22.0, 24.0
 
 
 class Box(NamedTuple):
@@ -42,13 +42,14 @@ class Box(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A rectangle round the nodes of one cluster."""
+    """A rectangle round the nodes of one cluster, with its title at the left, where no edge passes."""
 
     x: float
     y: float
     width: float
     height: float
-    title: str
+    title: tuple[str, str]
+    """The name of the line in the graph, and how many nodes it became."""
 
 
 class Point(NamedTuple):
@@ -69,11 +70,11 @@ class Curve(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """An entry of the legend at the bottom: a swatch with a word."""
+    """An entry of the legend at the bottom: a swatch or a piece of line, and its meaning."""
 
     x: float
     y: float
-    role: Role
+    kind: Role | Literal["thick", "dashed"]
     word: str
 
 
@@ -140,57 +141,79 @@ class _Layout:
         self.boxes: dict[str, Box] = {}
         self.frames: dict[int, Frame] = {}
         self.lanes: dict[Slot, tuple[Point, Point]] = {}
+        self.bands: list[tuple[float, float]] = []
+        """Top and bottom of each layer."""
 
     def _weight(self, slot: Slot) -> float:
         """The room that a slot takes in its layer."""
-        return self._extent(self.clusters[slot.cluster])[0] if slot.link is None else _LANE
+        return self._extent(slot.cluster)[0] if slot.link is None else _LANE
 
     def _columns(self, cluster: Cluster) -> int:
         return ceil(len(cluster) / ceil(len(cluster) / COLUMNS))
 
-    def _extent(self, cluster: Cluster) -> tuple[float, float]:
+    def _title(self, cluster: Cluster) -> tuple[str, str]:
+        return fitted(cluster.group, SMALL, _MOST_TITLE), f"x {len(cluster)}"
+
+    def _title_width(self, index: int) -> float:
+        """The room for a cluster's title beside its boxes."""
+        cluster = self.clusters[index]
+        return width_of(self._title(cluster)[0], SMALL) + _FRAME if len(cluster) > 1 else 0.0
+
+    def _extent(self, index: int) -> tuple[float, float]:
         """Width and height of a cluster, its frame included."""
+        cluster = self.clusters[index]
         columns = self._columns(cluster)
         rows = ceil(len(cluster) / columns)
         width = columns * (self.sizes.width + _GAP) - _GAP
         height = rows * (self.sizes.height + _ROW_GAP) - _ROW_GAP
         return (
-            (width + 2 * _FRAME, height + 2 * _FRAME + _FRAME_TITLE) if len(cluster) > 1 else (width, height)
+            (width + 2 * _FRAME + self._title_width(index), height + 2 * _FRAME)
+            if len(cluster) > 1
+            else (width, height)
         )
 
     def picture(self) -> Picture:
         title = fitted(self.plan.name or "graph", TITLE, 900)
         subtitle = self._subtitle()
-        legend_width = sum(_mark_width(role) for role in self._roles())
-        inner = max(
-            *(self._layer_width(layer) for layer in self.layers),
-            width_of(title, TITLE),
-            width_of(subtitle, SMALL),
-            legend_width,
-        )
+        legend_width = sum(_mark_width(word) for _, word in self._meanings()) - _MARK_GAP
+        wide = [self._layer_width(layer) + self._overhang(layer) for layer in self.layers]
+        inner = max(*wide, width_of(title, TITLE), width_of(subtitle, SMALL), legend_width)
         width = ceil(inner + 2 * _MARGIN)
         y = _HEAD
-        for layer in self.layers:
-            y = self._place_layer(layer, width / 2, y) + _LAYER_GAP
-        bottom = y - _LAYER_GAP + _LEGEND
-        legend = tuple(self._legend((width - legend_width) / 2, bottom - 2))
+        for index, layer in enumerate(self.layers):
+            y = self._place_layer(layer, width / 2, y + (self._gap_above(index) if index else 0))
+        bottom = y + _LEGEND
+        legend = tuple(self._legend((width - legend_width) / 2, bottom))
         boxes = tuple(self.boxes[node.id] for node in self.plan.nodes)
         curves = tuple(curve for link in self.links for curve in self._curves(link))
         return Picture(
             width, ceil(bottom + _MARGIN), title, subtitle, boxes, tuple(self.frames.values()), curves, legend
         )
 
+    def _gap_above(self, layer: int) -> float:
+        """More room where many lines cross."""
+        lines = sum(
+            len(link.hearings)
+            for link in self.links
+            if self.clusters[link.target].layer == layer and not link.bundled
+        )
+        return _BUSY_GAP if lines > _BUSY else _LAYER_GAP
+
     def _layer_width(self, layer: list[Slot]) -> float:
         return sum(map(self._weight, layer)) + _CLUSTER_GAP * (len(layer) - 1)
 
+    def _overhang(self, layer: list[Slot]) -> float:
+        """What the first title of a layer takes at the left: the boxes are centred, not the titles."""
+        return self._title_width(layer[0].cluster) if layer[0].link is None else 0.0
+
     def _place_layer(self, layer: list[Slot], centre: float, top: float) -> float:
         """Place the slots of a layer side by side; returns the bottom of the layer."""
-        height = max(self._extent(self.clusters[slot.cluster])[1] for slot in layer if slot.link is None)
-        x = centre - self._layer_width(layer) / 2
+        height = max(self._extent(slot.cluster)[1] for slot in layer if slot.link is None)
+        self.bands.append((top, top + height))
+        x = centre - (self._layer_width(layer) + self._overhang(layer)) / 2
         for slot in layer:
             if slot.link is None:
-                cluster_height = self._extent(self.clusters[slot.cluster])[1]
-                self._place_cluster(slot.cluster, x, top + (height - cluster_height) / 2)
+                self._place_cluster(slot.cluster, x, top + (height - self._extent(slot.cluster)[1]) / 2)
             else:
                 middle = x + _LANE / 2
                 self.lanes[slot] = (Point(middle, top), Point(middle, top + height))
@@ -200,10 +223,8 @@ class _Layout:
     def _place_cluster(self, index: int, x: float, y: float) -> None:
         cluster = self.clusters[index]
         if len(cluster) > 1:
-            width, height = self._extent(cluster)
-            title = fitted(f"{cluster.group} ×{len(cluster)}", SMALL, width - 2 * _FRAME)
-            self.frames[index] = Frame(x, y, width, height, title)
-            x, y = x + _FRAME, y + _FRAME + _FRAME_TITLE
+            self.frames[index] = Frame(x, y, *self._extent(index), self._title(cluster))
+            x, y = x + _FRAME + self._title_width(index), y + _FRAME
         columns = self._columns(cluster)
         for number, node in enumerate(cluster.nodes):
             row, column = divmod(number, columns)
@@ -219,15 +240,19 @@ class _Layout:
         answers = node.id == self.plan.answer
         return Box(node.id, x, y, self.sizes.width, self.sizes.height, role_of(node), name, small, answers)
 
-    def _curves(self, link: Link) -> Iterator[Curve]:
-        """One curve for each edge, or one for all of them where they are many, long, or leave a grid."""
+    def _grouped(self, link: Link) -> bool:
+        """Whether one thick line stands for all edges: they are many, long, or at a grid of several rows."""
         source, target = self.clusters[link.source], self.clusters[link.target]
         gridded = any(len(cluster) > COLUMNS for cluster in (source, target))
         far = target.layer - source.layer > 1
-        if link.bundled or gridded or (far and len(link.hearings) > 1):
-            start, end = self._bottom_of(link.source), self._top_of(link.target)
-            many = len(link.hearings) > 1
-            yield self._curve(link, start, end, many, many and not link.complete, source.group, target.group)
+        return len(link.hearings) > 1 and (link.bundled or gridded or far)
+
+    def _curves(self, link: Link) -> Iterator[Curve]:
+        """One curve for each edge, or one for all of them."""
+        source, target = self.clusters[link.source], self.clusters[link.target]
+        if self._grouped(link):
+            start, end = self._port(link.source, 1.0), self._port(link.target, 0.0)
+            yield self._curve(link, start, end, True, not link.complete, source.group, target.group)
             return
         labelled = len(link.hearings) // 2
         for number, hearing in enumerate(link.hearings):
@@ -240,34 +265,39 @@ class _Layout:
     def _curve(
         self, link: Link, start: Point, end: Point, thick: bool, dashed: bool, source: str, target: str
     ) -> Curve:
-        points = [start]
-        for layer in range(self.clusters[link.source].layer + 1, self.clusters[link.target].layer):
+        first, final = self.clusters[link.source].layer, self.clusters[link.target].layer
+        points = [start, Point(start.x, self.bands[first][1])]
+        for layer in range(first + 1, final):
             points += self.lanes[Slot(layer, link.target, (link.source, link.target))]
-        points.append(end)
-        last, before = points[-1], points[-2]
+        points += [Point(end.x, self.bands[final][0]), end]
+        last, before = points[-2], points[-3]
         label_at = Point((last.x + before.x) / 2, (last.y + before.y) / 2)
         return Curve(tuple(points), thick, dashed, link.label, label_at, source, target)
 
-    def _bottom_of(self, index: int) -> Point:
-        x, y, width, height = self._outline(index)
-        return Point(x + width / 2, y + height)
+    def _port(self, index: int, down: float) -> Point:
+        """Where the thick line of a cluster ends: over or under the middle of its boxes."""
+        boxes = [self.boxes[node.id] for node in self.clusters[index].nodes]
+        x = (min(box.x for box in boxes) + max(box.x + box.width for box in boxes)) / 2
+        shape = self.frames.get(index) or boxes[0]
+        return Point(x, shape.y + down * shape.height)
 
-    def _top_of(self, index: int) -> Point:
-        x, y, width, _ = self._outline(index)
-        return Point(x + width / 2, y)
-
-    def _outline(self, index: int) -> tuple[float, float, float, float]:
-        shape = self.frames.get(index) or self.boxes[self.clusters[index].nodes[0].id]
-        return shape.x, shape.y, shape.width, shape.height
-
-    def _roles(self) -> list[Role]:
+    def _meanings(self) -> list[tuple[Role | Literal["thick", "dashed"], str]]:
+        """What the legend explains: the roles and the lines that occur."""
         present = {role_of(node) for node in self.plan.nodes}
-        return [role for role in ROLES if role in present]
+        meanings: list[tuple[Role | Literal["thick", "dashed"], str]] = [
+            (role, role) for role in ROLES if role in present
+        ]
+        grouped = [link for link in self.links if self._grouped(link)]
+        if any(link.complete for link in grouped):
+            meanings.append(("thick", "each hears all"))
+        if any(not link.complete for link in grouped):
+            meanings.append(("dashed", "each hears some"))
+        return meanings
 
     def _legend(self, x: float, y: float) -> Iterator[Mark]:
-        for role in self._roles():
-            yield Mark(x, y, role, role)
-            x += _mark_width(role)
+        for kind, word in self._meanings():
+            yield Mark(x, y, kind, word)
+            x += _mark_width(word)
 
     def _subtitle(self) -> str:
         nodes = _counted(len(self.plan.nodes), "node")
@@ -276,8 +306,8 @@ class _Layout:
         return " · ".join([nodes, layers, bound] if self.plan.models else [nodes, layers])
 
 
-def _mark_width(role: str) -> float:
-    return 18 + width_of(role, SMALL) + 20
+def _mark_width(word: str) -> float:
+    return _SWATCH + width_of(word, SMALL) + _MARK_GAP
 
 
 def _counted(count: int, word: str) -> str:

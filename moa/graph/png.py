@@ -60,7 +60,9 @@ class _Canvas:
 
     def _frame(self, frame: Frame) -> None:
         self._rounded(frame.x, frame.y, frame.width, frame.height, 10, _PAGE.frame, _PAGE.frame_edge, 1)
-        self._write(frame.title, frame.x + 12, frame.y + 17, SMALL, _PAGE.faint, anchor="ls")
+        for number, words in enumerate(frame.title):
+            baseline = frame.y + frame.height / 2 - 3.5 + 14 * number
+            self._write(words, frame.x + 12, baseline, SMALL, _PAGE.faint, anchor="ls")
 
     def _box(self, box: Box) -> None:
         colours = LIGHT[box.role]
@@ -75,13 +77,15 @@ class _Canvas:
     def _curve(self, curve: Curve) -> None:
         end = curve.points[-1]
         points = (*curve.points[:-1], Point(end.x, end.y - 5))
-        line = 3.0 if curve.thick else 1.2
-        way = [self._at(point) for point in _flattened(points)]
-        for piece in _dashes(way, 7 * self.scale, 5 * self.scale) if curve.dashed else [way]:
-            self.pen.line(piece, fill=_PAGE.line, width=round(line * self.scale), joint="curve")
+        self._line(list(_flattened(points)), 3.0 if curve.thick else 1.2, curve.dashed)
         half = 5 if curve.thick else 3.5
         head = [end, Point(end.x - half, end.y - 2 * half), Point(end.x + half, end.y - 2 * half)]
         self.pen.polygon([self._at(point) for point in head], fill=_PAGE.line)
+
+    def _line(self, points: list[Point], width: float, dashed: bool) -> None:
+        for piece in _dashes(points) if dashed else [points]:
+            way = [self._at(point) for point in piece]
+            self.pen.line(way, fill=_PAGE.line, width=round(width * self.scale), joint="curve")
 
     def _label(self, curve: Curve) -> None:
         x, y = self._at(Point(curve.label_at.x, curve.label_at.y + 3.5))
@@ -96,9 +100,12 @@ class _Canvas:
         )
 
     def _mark(self, mark: Mark) -> None:
-        colours = LIGHT[mark.role]
-        self._rounded(mark.x, mark.y - 6, 12, 12, 3, colours.fill, colours.stroke, 1.2)
-        self._write(mark.word, mark.x + 18, mark.y + 3.8, SMALL, _PAGE.faint, anchor="ls")
+        if mark.kind in ("thick", "dashed"):
+            self._line([Point(mark.x + step, mark.y) for step in range(20)], 3.0, mark.kind == "dashed")
+        else:
+            colours = LIGHT[mark.kind]
+            self._rounded(mark.x + 4, mark.y - 6, 12, 12, 3, colours.fill, colours.stroke, 1.2)
+        self._write(mark.word, mark.x + 24, mark.y + 3.8, SMALL, _PAGE.faint, anchor="ls")
 
     def _rounded(
         self,
@@ -123,14 +130,15 @@ class _Canvas:
         self.pen.text(self._at(Point(x, y)), text, ink, face, anchor, stroke_width=weight, stroke_fill=ink)
 
     def _at(self, point: Point) -> tuple[float, float]:
-        return point.x * self.scale, point.y * self.scale
+        return round(point.x * self.scale, 3), round(point.y * self.scale, 3)
 
 
-def _flattened(points: tuple[Point, ...], steps: int = 32) -> Iterator[Point]:
+def _flattened(points: tuple[Point, ...]) -> Iterator[Point]:
     """The curve as short straight pieces: cubic Béziers that leave and arrive vertically."""
     yield points[0]
     for before, after in pairwise(points):
         middle = (before.y + after.y) / 2
+        steps = 1 if before.x == after.x and before.y == after.y else _steps(before, after)
         for step in range(1, steps + 1):
             t = step / steps
             a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3
@@ -138,17 +146,20 @@ def _flattened(points: tuple[Point, ...], steps: int = 32) -> Iterator[Point]:
             yield Point(x, a * before.y + (b + c) * middle + d * after.y)
 
 
-def _dashes(way: list[tuple[float, float]], on: float, off: float) -> Iterator[list[tuple[float, float]]]:
-    """The pieces of a polyline that are drawn when it is dashed."""
+def _steps(before: Point, after: Point) -> int:
+    return max(8, int(abs(after.x - before.x) + abs(after.y - before.y)) // 2)
+
+
+def _dashes(way: list[Point], on: float = 7, off: float = 5) -> Iterator[list[Point]]:
+    """The pieces of a line that are drawn when it is dashed."""
     travelled, piece = 0.0, [way[0]]
     for before, after in pairwise(way):
-        travelled += ((after[0] - before[0]) ** 2 + (after[1] - before[1]) ** 2) ** 0.5
+        travelled += ((after.x - before.x) ** 2 + (after.y - before.y) ** 2) ** 0.5
         if travelled % (on + off) < on:
             piece.append(after)
-        elif len(piece) > 1:
-            yield piece
-            piece = [after]
         else:
+            if len(piece) > 1:
+                yield piece
             piece = [after]
     if len(piece) > 1:
         yield piece

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from itertools import pairwise
 
 from moa.graph.layout import NAME, SMALL, TITLE, Box, Curve, Frame, Mark, Picture, Point, lay_out
 from moa.graph.palette import DARK, DARK_PAGE, LIGHT, LIGHT_PAGE, Colours, Page
@@ -46,7 +47,9 @@ def _heading(picture: Picture) -> Iterator[str]:
 
 def _frame(frame: Frame) -> Iterator[str]:
     yield f'<rect class="frame" x="{frame.x:.1f}" y="{frame.y:.1f}" width="{frame.width:.1f}" height="{frame.height:.1f}" rx="10"/>'
-    yield f'<text class="small left" x="{frame.x + 12:.1f}" y="{frame.y + 17:.1f}">{_text(frame.title)}</text>'
+    for number, words in enumerate(frame.title):
+        baseline = frame.y + frame.height / 2 - 3.5 + 14 * number
+        yield f'<text class="small left" x="{frame.x + 12:.1f}" y="{baseline:.1f}">{_text(words)}</text>'
 
 
 def _box(box: Box) -> Iterator[str]:
@@ -70,13 +73,13 @@ def _curve(curve: Curve) -> Iterator[str]:
 
 
 def _path(curve: Curve) -> str:
-    first, *rest = curve.points
-    path = f"M{first.x:.1f} {first.y:.1f}"
-    before = first
-    for point in rest:
-        middle = (before.y + point.y) / 2
-        path += f"C{before.x:.1f} {middle:.1f} {point.x:.1f} {middle:.1f} {point.x:.1f} {point.y:.1f}"
-        before = point
+    path = f"M{curve.points[0].x:.1f} {curve.points[0].y:.1f}"
+    for before, after in pairwise(curve.points):
+        if before.x == after.x:
+            path += f"V{after.y:.1f}"
+        else:
+            middle = (before.y + after.y) / 2
+            path += f"C{before.x:.1f} {middle:.1f} {after.x:.1f} {middle:.1f} {after.x:.1f} {after.y:.1f}"
     return path
 
 
@@ -85,8 +88,12 @@ def _label(curve: Curve) -> Iterator[str]:
 
 
 def _mark(mark: Mark) -> Iterator[str]:
-    yield f'<rect class="box {mark.role}" x="{mark.x:.1f}" y="{mark.y - 6:.1f}" width="12" height="12" rx="3"/>'
-    yield f'<text class="small left" x="{mark.x + 18:.1f}" y="{mark.y + 3.8:.1f}">{_text(mark.word)}</text>'
+    if mark.kind in ("thick", "dashed"):
+        kind = "line thick" if mark.kind == "thick" else "line thick dashed"
+        yield f'<path class="{kind}" d="M{mark.x:.1f} {mark.y:.1f}h19"/>'
+    else:
+        yield f'<rect class="box {mark.kind}" x="{mark.x + 4:.1f}" y="{mark.y - 6:.1f}" width="12" height="12" rx="3"/>'
+    yield f'<text class="small left" x="{mark.x + 24:.1f}" y="{mark.y + 3.8:.1f}">{_text(mark.word)}</text>'
 
 
 def _style() -> str:
