@@ -14,6 +14,7 @@ from typing import Any
 
 from moa.backends.base import Message
 from moa.errors import StoreError
+from moa.run.absence import MOST, Absence
 from moa.run.database import MEMORY, OpenFile, ReadOnlyFile, explain, explained, open_again, open_writable
 from moa.run.keys import Texts, Written, condensed, sample_key, split_key
 from moa.run.record import COLUMNS, Record, storable_json
@@ -37,6 +38,8 @@ class Store:
         self.path = path
         self._source = source
         self._writer = writer
+        self._absence: Absence | None = None
+        self._asked = False
         self._pid = os.getpid()
         self._finalizer = weakref.finalize(self, _release, source, writer)
 
@@ -80,7 +83,8 @@ class Store:
         found = {key: pending[key] for key in keys if key in pending} if pending else {}
         if len(found) < len(keys):
             try:
-                self._read([key for key in keys if key not in found], found)
+                if wanted := self._perhaps_stored(keys, found):
+                    self._read(wanted, found)
             except (sqlite3.Error, OSError) as error:
                 raise explain(self.path, error) from error
         return [found.get(key) for key in keys]
@@ -107,6 +111,8 @@ class Store:
         request = (base, identity, *(storable_json(condensed(part, texts)) for part in (messages, params)))
         responses = [(base, number, *record.to_row()) for number, _, record in samples]
         records = {key: record for _, key, record in samples}
+        if self._absence is not None:
+            self._absence.add(base)
         self._writer.put(Put(base, texts, request, responses, records))
 
     async def flush(self) -> None:
@@ -121,6 +127,22 @@ class Store:
     def close(self) -> None:
         """`aclose` for callers without an event loop; closing twice is allowed."""
         self._finalizer()
+
+    def _perhaps_stored(self, keys: Sequence[str], found: Mapping[str, Record]) -> list[str]:
+        """The keys that are worth a look; all of them where others write, or too much is stored already."""
+        wanted = [key for key in keys if key not in found]
+        if self._writer is None:
+            return wanted
+        if not self._asked:
+            self._asked = True
+            self._absence = self._filter_of_stored()
+        if self._absence is None or self._writer.shared:
+            return wanted
+        return [key for key in wanted if self._absence.maybe(key)]
+
+    def _filter_of_stored(self) -> Absence | None:
+        rows = self._source.connection().execute("SELECT base FROM requests LIMIT ?", (MOST + 1,)).fetchall()
+        return Absence(row[0] for row in rows) if len(rows) <= MOST else None
 
     def _check_process(self) -> None:
         if not self._finalizer.alive:

@@ -72,6 +72,8 @@ class Writer:
         self.pending: dict[str, Record] = {}
         """Records by key that are put and not yet committed."""
         self.error: StoreError | None = None
+        self.shared = False
+        """Whether another process has written since the store was opened."""
         self._path = path
         self._db = db
         self._linger = linger
@@ -82,7 +84,7 @@ class Writer:
         self._began = float("-inf")
         self._backlog: list[Put] = []
         self._written: dict[str, None] = {}
-        self._version = -1
+        self._version = _data_version(db)
         self._identity: tuple[int, ...] | None = None
         self._thread: threading.Thread | None = None
 
@@ -191,10 +193,11 @@ class Writer:
 
     def _forget_if_changed(self) -> None:
         """Another process may have deleted what this one wrote (`moa store gc`): then write it again."""
-        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        version = _data_version(self._db)
         if version != self._version:
             self._written.clear()
             self._version = version
+            self.shared = True
 
     def _remember(self, addresses: Iterable[str]) -> None:
         self._written.update(dict.fromkeys(addresses))
@@ -212,6 +215,11 @@ class Writer:
         if self._identity not in (None, identity):
             raise StoreError(f"store {self._path}: the file was replaced while in use")
         self._identity = identity
+
+
+def _data_version(db: sqlite3.Connection) -> int:
+    """A number that changes when another connection commits, and not when this one does."""
+    return int(db.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _insert(db: sqlite3.Connection, into: _Insertion, rows: Sequence[Row]) -> None:
