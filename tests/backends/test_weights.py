@@ -29,6 +29,7 @@ KNOWN = Known(
     version="1.0",
     repository="someone/tiny-GGUF",
     revision="abc",
+    context=256,
     longest=64,
 )
 
