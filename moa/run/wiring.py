@@ -56,7 +56,7 @@ def wire(plan: Plan, endpoints: Endpoints) -> Wiring:
     alone = _inputs_of_the_impatient(plan)
     groups: dict[object, list[PlanNode]] = {}
     for node in plan.nodes:
-        groups.setdefault(_collapse_key(node, alone), []).append(node)
+        groups.setdefault(_collapse_key(plan, node, alone), []).append(node)
     index_of = {node.id: index for index, nodes in enumerate(groups.values()) for node in nodes}
     words: dict[object, int] = {}
     units = tuple(
@@ -83,11 +83,21 @@ def _inputs_of_the_impatient(plan: Plan) -> set[str]:
     return {source for node in impatient for source in node.sources}
 
 
-def _collapse_key(node: PlanNode, alone: set[str]) -> object:
+def _collapse_key(plan: Plan, node: PlanNode, alone: set[str]) -> object:
+    """Equal for samples that share a request; those that different nodes wait for do not wait for each other."""
     if node.agent is None or node.select is not None or node.id in alone:
         return node.id
     content = (_words(node), node.sampling.model_dump_json())
-    return (node.model, node.inputs, content, node.timeout, node.overflow, node.quorum, node.deadline)
+    return (
+        node.model,
+        node.inputs,
+        content,
+        node.timeout,
+        node.overflow,
+        node.quorum,
+        node.deadline,
+        plan.consumers[node.id],
+    )
 
 
 def _words(node: PlanNode) -> object:

@@ -355,3 +355,13 @@ async def test_what_is_not_a_question_is_refused(question: Any) -> None:
     async with moa.Runner(backends={"t:a": Scripted()}) as runner:
         with pytest.raises(moa.UsageError):
             await runner.run(graph, question)
+
+
+async def test_samples_that_different_nodes_wait_for_do_not_wait_for_each_other() -> None:
+    graph = moa.Graph("seq")
+    drafts = graph.agent(PROPOSER, model="t:a", samples=9, name="drafts")
+    graph.answer = graph.agent(AGGREGATOR, model="t:z", inputs=drafts, window={"size": 6, "keep": 3})
+    backends = panel()
+    reply = await attempt(graph, backends)
+    assert reply.ok
+    assert [(request.n, request.seed) for request in backends["t:a"].requests] == [(6, 0), (3, 6)]
