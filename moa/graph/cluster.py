@@ -61,11 +61,9 @@ def role_of(node: PlanNode) -> Role:
     return "aggregator" if any(edge.role == "references" for edge in node.inputs) else "agent"
 
 
-def words_of(node: PlanNode) -> str:
+def words_of(node: PlanNode) -> tuple[str, ...]:
     """The small type in a node: its agent or selector, and its model."""
-    agent = node.agent.name if node.agent else ""
-    what = node.select.name if node.select else agent
-    return " · ".join(word for word in (what, node.model) if word)
+    return tuple(word for word in (node.does, node.model) if word)
 
 
 def clusters_of(plan: Plan) -> list[Cluster]:

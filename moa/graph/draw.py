@@ -55,7 +55,7 @@ def _mermaid_group(id: str, cluster: Cluster, shapes: list[str]) -> list[str]:
 
 
 def _mermaid_node(node: PlanNode, id: str, answer: str) -> str:
-    words = words_of(node)
+    words = " · ".join(words_of(node))
     label = _mermaid_text(node.id) + (f"<br/><small>{_mermaid_text(words)}</small>" if words else "")
     if node.id == answer:
         return f'{id}(["{label}"])'
@@ -120,7 +120,7 @@ def _dot_group(index: int, cluster: Cluster, shapes: list[str]) -> list[str]:
 
 
 def _dot_node(node: PlanNode, answer: str) -> str:
-    words = words_of(node)
+    words = " · ".join(words_of(node))
     label = _dot_escaped(node.id) + (f"\\n{_dot_escaped(words)}" if words else "")
     colours = LIGHT[role_of(node)]
     width = ", penwidth=2.5" if node.id == answer else ""

@@ -178,7 +178,8 @@ def _tokens(passage: Passage, model: ModelSpec | None) -> int:
 def _price(model: ModelSpec | None, prompt: int, output: int) -> float | None:
     if model is None:
         return 0.0
-    return model.known_price.of(prompt, output) if model.known_price is not None else None
+    price = model.known_price
+    return None if price is None else price.of(prompt, output)
 
 
 def _total(amounts: Iterable[Amount]) -> Amount:

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Literal, NamedTuple
 
 from moa.errors import UsageError
-from moa.graph.cluster import ROLES, Cluster, Link, Role, clusters_of, links_of, role_of
+from moa.graph.cluster import ROLES, Cluster, Link, Role, clusters_of, links_of, role_of, words_of
 from moa.graph.lettering import fitted, width_of
 from moa.graph.ordering import Slot, ordered_layers
 from moa.graph.plan import Plan, PlanNode
@@ -111,7 +111,7 @@ class _Sizes:
     @classmethod
     def of(cls, plan: Plan) -> _Sizes:
         room = _MOST_BOX - 2 * _INSET
-        joined = [" · ".join(_small_words(node)) for node in plan.nodes]
+        joined = [" · ".join(words_of(node)) for node in plan.nodes]
         lines = 1 if all(width_of(words, SMALL) <= room for words in joined) else 2
         wanted = [width_of(node.id, NAME) for node in plan.nodes]
         for node in plan.nodes:
@@ -120,14 +120,8 @@ class _Sizes:
         return cls(ceil(width), 42.0 if lines == 1 else 56.0, lines)
 
 
-def _small_words(node: PlanNode) -> tuple[str, ...]:
-    agent = node.agent.name if node.agent else ""
-    what = node.select.name if node.select else agent
-    return tuple(word for word in (what, node.model) if word)
-
-
 def _small_lines(node: PlanNode, lines: int) -> tuple[str, ...]:
-    words = _small_words(node)
+    words = words_of(node)
     return words if lines > 1 else (" · ".join(words),) if words else ()
 
 
