@@ -1,10 +1,11 @@
-"""A run as it happens, on standard error: a live line at a terminal, nothing in a pipe."""
+"""A run as it happens, on standard error: a live line at a terminal, only what takes patience in a pipe."""
 
 from __future__ import annotations
 
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from moa.cli.session import tell
 from moa.run.events import CallRetried, Event, NodeFinished, NodeStarted, RunStarted
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Display:
     def __call__(self, event: Event) -> None:
         """Take in one event."""
         if self._status is None:
+            if isinstance(event, CallRetried):
+                tell(f"{event.error}; again in {event.delay:.1f} s")
             return
         if isinstance(event, RunStarted):
             self._nodes = len(event.nodes)

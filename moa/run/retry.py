@@ -25,7 +25,7 @@ class RetryPolicy:
     jitter), at most `longest`. A server that wishes for more than `patience` seconds is not waited for.
     """
 
-    attempts: int = 6
+    attempts: int = 5
     base: float = 0.5
     longest: float = 30.0
     patience: float = 120.0
