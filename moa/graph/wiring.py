@@ -11,7 +11,7 @@ from moa.graph.part import Part
 from moa.graph.plan import Edge
 from moa.graph.round import Block, blocks, canonical_order
 from moa.graph.subset import count_subsets, draw_subsets
-from moa.spec.graph import Window
+from moa.spec.graph import Subsets, Window
 
 MOST_NODES = 10_000
 """Concrete nodes of one graph, at most."""
@@ -117,33 +117,51 @@ class Wiring:
         """What forbids dividing these references among the members of a node."""
         part = self.parts[name]
         spec = part.spec
-        subsets = spec.subsets
-        loc = ("nodes", name, "window" if spec.window is not None else "subsets")
-        if spec.window is not None or subsets is not None:
-            for reference in references:
-                if self.nodes[reference].responses > 1:
-                    message = (
-                        f"`{loc[-1]}` divides its references one by one, but `{self.nodes[reference].group}` "
-                        f"hands on up to {self.nodes[reference].responses} as one: hear its inputs instead"
-                    )
-                    return Mistake(loc, message)
-        steps = 1
-        if subsets is not None:
-            total = count_subsets(subsets, len(references))
-            wanted = subsets.count if subsets.count is not None else total
-            if total < wanted or total < 1:
-                message = f"asks for {wanted} subsets{_sized(subsets.size)}, but {len(references)} references have {total}"
-                return Mistake(loc, message)
-            steps = wanted
-        if spec.window is not None:
-            steps = window_length(spec.window, len(references))
-        if len(self.nodes) + steps * len(part.members) > MOST_NODES:
-            remedy = "set `size` or `count`" if subsets is not None else "lower `samples`"
-            message = (
-                f"makes {steps * len(part.members):,} nodes; a graph has at most {MOST_NODES:,}: {remedy}"
-            )
-            return Mistake(loc if subsets is not None else ("nodes", name, "samples"), message)
+        message = None
+        if spec.window is not None or spec.subsets is not None:
+            message = self._undivided(part, references)
+        if message is None and spec.subsets is not None:
+            message = _too_few_subsets(spec.subsets, len(references))
+        if message is not None:
+            return Mistake(("nodes", name, "subsets" if spec.subsets is not None else "window"), message)
+        nodes = _steps_of(part, len(references)) * len(part.members)
+        if len(self.nodes) + nodes <= MOST_NODES:
+            return None
+        field, remedy = (
+            ("samples", "lower `samples`") if spec.subsets is None else ("subsets", "set `size` or `count`")
+        )
+        message = f"makes {nodes:,} nodes; a graph has at most {MOST_NODES:,}: {remedy}"
+        return Mistake(("nodes", name, field), message)
+
+    def _undivided(self, part: Part, references: Sequence[str]) -> str | None:
+        """What cannot be divided: nothing at all, or several responses that come as one."""
+        what = "subsets" if part.spec.subsets is not None else "window"
+        if not references:
+            return f"`{what}` needs `inputs` to divide"
+        for reference in map(self.nodes.__getitem__, references):
+            if reference.responses > 1:
+                together = f"`{reference.group}` hands on up to {reference.responses} as one"
+                return f"`{what}` divides its references one by one, but {together}: hear its inputs instead"
         return None
+
+
+def _too_few_subsets(subsets: Subsets, references: int) -> str | None:
+    if subsets.size is not None and subsets.size > references:
+        return f"asks for subsets of {subsets.size}, but there are {references} references"
+    total = count_subsets(subsets, references)
+    if subsets.count is None or subsets.count <= total:
+        return None
+    sized = f" of {subsets.size}" if subsets.size is not None else ""
+    return f"asks for {subsets.count} subsets{sized}, but {references} references have {total}"
+
+
+def _steps_of(part: Part, references: int) -> int:
+    """Concrete nodes that one member becomes."""
+    if part.spec.window is not None:
+        return window_length(part.spec.window, references)
+    if part.spec.subsets is not None:
+        return part.spec.subsets.count or count_subsets(part.spec.subsets, references)
+    return 1
 
 
 def window_length(window: Window, references: int) -> int:
@@ -164,7 +182,3 @@ def window_steps(window: Window, references: list[str]) -> Iterator[list[str]]:
 
 def _identify(name: str, index: tuple[int, ...]) -> str:
     return name + "".join(f"[{number}]" for number in index)
-
-
-def _sized(size: int | None) -> str:
-    return f" of {size}" if size is not None else ""
