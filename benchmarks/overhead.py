@@ -209,7 +209,10 @@ def measure(way: str, base_url: str, items: int, limit: int) -> dict[str, float]
     """CPU microseconds per call, questions per second and peak memory of one way, in its own process."""
     command = [sys.executable, __file__, "--way", way, "--url", base_url]
     done = subprocess.run(
-        [*command, "--items", str(items), "--in-flight", str(limit)], capture_output=True, text=True, check=False
+        [*command, "--items", str(items), "--in-flight", str(limit)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{way} failed:\n{done.stderr[-2000:]}")
@@ -250,7 +253,9 @@ def main() -> None:
     print(f"{'':12} {'CPU us/call':>12} {'x bare':>8} {'questions/s':>12} {'peak MB':>8}")
     for way in ways:
         us = statistics.median(figure["us"] for figure in figures[way])
-        ratio = statistics.median(f["us"] / b["us"] for f, b in zip(figures[way], figures["bare"], strict=True))
+        ratio = statistics.median(
+            f["us"] / b["us"] for f, b in zip(figures[way], figures["bare"], strict=True)
+        )
         rate = statistics.median(figure["per_second"] for figure in figures[way])
         peak = statistics.median(figure["peak_mb"] for figure in figures[way])
         print(f"{way:12} {us:12.0f} {ratio:8.2f} {rate:12.1f} {peak:8.0f}")

@@ -25,7 +25,9 @@ def body(n: int) -> bytes:
         for index in range(n)
     ]
     usage = {"prompt_tokens": 100, "completion_tokens": 120 * n, "total_tokens": 100 + 120 * n}
-    return json.dumps({"id": "x", "object": "chat.completion", "model": "static", "choices": choices, "usage": usage}).encode()
+    return json.dumps(
+        {"id": "x", "object": "chat.completion", "model": "static", "choices": choices, "usage": usage}
+    ).encode()
 
 
 class Server:
@@ -53,7 +55,10 @@ class Server:
                 length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
                 sent = await reader.readexactly(length)
                 answer = self.about(head) if head.startswith(b"GET") else await self.complete(sent)
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer))
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+                    % len(answer)
+                )
                 writer.write(answer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()

@@ -58,7 +58,10 @@ BOTH_ACCEPT = [
     ("graph", NODE % "inputs: b, select: {top-k: }"),
     ("graph", NODE % "inputs: b, select: {name: top-k, options: {k: 3}}"),
     ("graph", "nodes: {a: {agent: {system: Hi}}}"),
-    ("agent", "inputs: {refs: 1+, one: 1, few: 2-6, more: {min: 2}}\nuser: Hear {{ refs }} {{ one }} {{ few }} {{ more }}"),
+    (
+        "agent",
+        "inputs: {refs: 1+, one: 1, few: 2-6, more: {min: 2}}\nuser: Hear {{ refs }} {{ one }} {{ few }} {{ more }}",
+    ),
     ("agent", "vars: {x: [1, {y: null}]}"),
     ("models", "models: {a: {provider: openai, price: {input: 1, output: 2.5}}}"),
 ]
