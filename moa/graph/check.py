@@ -126,15 +126,19 @@ class _Examination:
         self.unsound |= broken
 
     def check_answer(self) -> str | None:
-        """The node of the graph that answers, and those that it never hears."""
+        """The node of the graph that answers, and those that it never hears.
+
+        Where an input is misnamed, the node that is meant only seems not to be heard.
+        """
         answer = _answer_name(self.spec, self.parts)
         if isinstance(answer, Mistake):
             self.found.append(answer)
             return None
         graph = group_graph(self.parts)
-        useful = nx.ancestors(graph, answer) | {answer}
+        useful: set[str] = nx.ancestors(graph, answer) | {answer}
+        misnamed = any(next(_unknown_inputs(*item, self.parts), None) for item in self.spec.nodes.items())
         for name in self.parts:
-            if name not in useful:
+            if name not in useful and not misnamed:
                 message = f"`{name}` never reaches the answer `{answer}`: let a node hear it, or remove it"
                 self.found.append(Mistake(("nodes", name), message))
         return answer

@@ -13,7 +13,7 @@ from typing import Any
 from moa.errors import Problem, SpecError, UsageError
 from moa.graph.bind import Bindings
 from moa.graph.check import Examined, examine
-from moa.graph.mistake import Loc, hint
+from moa.graph.mistake import Loc
 from moa.graph.part import Part
 from moa.graph.plan import Plan, PlanNode
 from moa.graph.wiring import Wired
@@ -64,12 +64,9 @@ def slots_of(spec: GraphSpec, bindings: Bindings | None = None) -> tuple[str, ..
 
 def _refuse_foreign_slots(spec: GraphSpec, bindings: Bindings) -> None:
     slots = slots_of(spec, bindings)
-    for slot in bindings.slots.keys() - bindings.shared - {*slots}:
-        if slots:
-            raise UsageError(
-                f"the graph has no slot `{slot}`{hint(slot, slots)} (its slots: {', '.join(slots)})"
-            )
-        raise UsageError(f"the graph has no slot `{slot}`: it names its models itself")
+    for slot in sorted(bindings.slots.keys() - bindings.shared - {*slots}):
+        has = f"its slots: {', '.join(slots)}" if slots else "it names its models itself"
+        raise UsageError(f"the graph has no slot `{slot}`; {has}")
 
 
 def _nowhere(loc: Loc, message: str) -> Problem:

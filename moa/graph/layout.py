@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal, NamedTuple
@@ -306,17 +306,3 @@ def _mark_width(word: str) -> float:
 
 def _counted(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def overlaps(boxes: Mapping[str, Box] | tuple[Box, ...]) -> list[tuple[str, str]]:
-    """Pairs of boxes that cover each other; a good layout has none."""
-    listed = list(boxes.values()) if isinstance(boxes, Mapping) else list(boxes)
-    return [
-        (one.id, other.id)
-        for index, one in enumerate(listed)
-        for other in listed[index + 1 :]
-        if one.x < other.x + other.width
-        and other.x < one.x + one.width
-        and one.y < other.y + other.height
-        and other.y < one.y + one.height
-    ]

@@ -20,7 +20,6 @@ CASES = {
     "unknown input by name": (
         DRAFTS + "answer: {agent: critic, model: a, inputs: {draft: zebra}}",
         [
-            "nodes.drafts: `drafts` never reaches the answer `answer`: let a node hear it, or remove it",
             "nodes.answer.inputs.draft: no node is called `zebra`; known: drafts",
         ],
     ),

@@ -241,7 +241,7 @@ def test_bindings_are_applied_and_nothing_bound_is_the_embedded_model() -> None:
 
 
 def test_a_slot_that_the_graph_does_not_have_is_refused_with_those_it_has() -> None:
-    with pytest.raises(UsageError, match=r"no slot `judge`; known: a, b, c"):
+    with pytest.raises(UsageError, match=r"no slot `judge`; its slots: a, b, c"):
         compiled(MOA, "judge=x:y", "x:z")
     with pytest.raises(UsageError, match="names its models itself"):
         compiled("answer: {agent: proposer, model: 'x:y'}", "a=x:z")
