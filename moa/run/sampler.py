@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
@@ -76,11 +75,9 @@ class _Job(NamedTuple):
     keys: list[str]
 
 
-class _Abandoned(Exception):
-    """The request that a follower waited for was cancelled by its owner; ask for it yourself."""
-
-
-Flight = list["asyncio.Future[Record]"]
+Landing = asyncio.Future["Drawn | BackendError | None"]
+"""How a request ended that somebody else sent; None where it was cancelled."""
+Flight = list[Landing]
 """A request on its way: those who want the same sample wait here."""
 
 
@@ -105,13 +102,16 @@ class Sampler:
         outcome = self._stored(job) if reuse and self.store is not None else {}
         while len(outcome) < len(numbers):
             missing = [p for p in range(len(numbers)) if p not in outcome]
-            following = {p: flight for p in missing if (flight := self._flights.get(job.keys[p])) is not None}
+            # All at once: a request of several samples lands as a whole, while one of them is waited for.
+            following = {
+                p: _join(flight) for p in missing if (flight := self._flights.get(job.keys[p])) is not None
+            }
             if asking := [p for p in missing if p not in following] if following else missing:
                 self._refuse_in_replay(job)
                 await self._ask(job, asking, outcome)
-            for position, flight in following.items():
-                with suppress(_Abandoned):
-                    outcome[position] = await _follow(flight)
+            for position, landing in following.items():
+                if (landed := await landing) is not None:
+                    outcome[position] = Drawn(landed.record, True) if isinstance(landed, Drawn) else landed
         if draw.stream and draw.watch is not None:
             _show_cached(draw.watch, outcome)
         return [outcome[position] for position in range(len(numbers))]
@@ -214,24 +214,17 @@ class Sampler:
             self.store.put(job.base, draw.endpoint.identity, draw.messages, draw.params, samples)
 
 
-async def _follow(flight: Flight) -> Drawn | BackendError:
-    landing: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+def _join(flight: Flight) -> Landing:
+    landing: Landing = asyncio.get_running_loop().create_future()
     flight.append(landing)
-    try:
-        return Drawn(await landing, True)
-    except BackendError as error:
-        return error
+    return landing
 
 
 def _land(followers: Flight, outcome: Drawn | BackendError | None) -> None:
-    """Tell those who wait how it ended; `None` when it was cancelled."""
+    """Tell those who wait how it ended; `None` when it was cancelled, and they ask for it themselves."""
     for follower in followers:
-        if follower.done():
-            continue
-        if isinstance(outcome, Drawn):
-            follower.set_result(outcome.record)
-        else:
-            follower.set_exception(outcome or _Abandoned())
+        if not follower.done():
+            follower.set_result(outcome)
 
 
 def _runs(positions: Sequence[int], numbers: Sequence[int]) -> list[list[int]]:

@@ -72,6 +72,17 @@ async def test_a_larger_pool_asks_only_for_what_the_store_does_not_have(store: S
     await store.aclose()
 
 
+async def test_all_samples_of_a_request_in_flight_land_with_who_waits_for_them() -> None:
+    backend = Scripted(latency=0.02)
+    sampler = Sampler(None, Ledger())
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        first = group.create_task(sampler.draw(draw(backend, 0, 1, 2), reuse=False))
+        second = group.create_task(sampler.draw(draw(backend, 0, 1, 2), reuse=False))
+    assert texts(second.result()) == texts(first.result()) == ["why #0", "why #1", "why #2"]
+    assert [d.cached for d in second.result() if isinstance(d, Drawn)] == [True] * 3
+    assert [(r.n, r.seed) for r in backend.requests] == [(3, 0)]
+
+
 async def test_without_reuse_the_model_is_asked_anew(store: Store) -> None:
     backend = Scripted()
     sampler = Sampler(store, Ledger())
