@@ -58,6 +58,20 @@ def examine(spec: GraphSpec, agents: Agents, bindings: Bindings | None = None) -
     return Examined(examination.parts, wiring, concrete, found)
 
 
+def misnamed(spec: GraphSpec, agents: Agents) -> list[Mistake]:
+    """Only the names that nothing answers to: of agents, selectors and nodes that are heard.
+
+    For a graph of which parts could not be read, so that its wiring cannot be judged.
+    """
+    examination = _Examination(spec, None)
+    for name, node in spec.nodes.items():
+        examination.look_up(name, node, agents)
+    found = [m for m in examination.found if m.loc[2:] in {("agent",), ("select",)}]
+    for name, node in spec.nodes.items():
+        found += _unknown_inputs(name, node, examination.parts)
+    return list(dict.fromkeys(found))
+
+
 def _rank(mistake: Mistake, order: Mapping[str, int]) -> int:
     return order.get(str(mistake.loc[1]), -1) if len(mistake.loc) > 1 else -1
 

@@ -23,7 +23,8 @@ _LEAST_BOX, _MOST_BOX = 92.0, 176.0
 _INSET = 9.0
 _GAP, _ROW_GAP, _CLUSTER_GAP, _LANE = 14.0, 12.0, 34.0, 18.0
 _FRAME, _MOST_TITLE = 12.0, 90.0
-_LAYER_GAP, _BUSY_GAP, _BUSY, _MARGIN = 50.0, 84.0, 12, 28.0
+_LAYER_GAP, _BUSY_GAP, _BUSY, _MARGIN = 54.0, 88.0, 12, 28.0
+_ARROW = 9.0
 _HEAD, _LEGEND, _MARK_GAP, _SWATCH = 62.0, 38.0, 22.0, 24.0
 
 
@@ -263,7 +264,7 @@ class _Layout:
         points = [start, Point(start.x, self.bands[first][1])]
         for layer in range(first + 1, final):
             points += self.lanes[Slot(layer, link.target, (link.source, link.target))]
-        points += [Point(end.x, self.bands[final][0]), end]
+        points += [Point(end.x, self.bands[final][0] - _ARROW), end]
         last, before = points[-2], points[-3]
         label_at = Point((last.x + before.x) / 2, (last.y + before.y) / 2)
         return Curve(tuple(points), thick, dashed, link.label, label_at, source, target)

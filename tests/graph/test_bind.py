@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from moa.errors import SpecError, UsageError
@@ -60,3 +62,23 @@ def test_a_slot_left_over_says_how_to_bind_it() -> None:
         SpecError, match=r"slot `b` is not bound: add -m b=MODEL \(or -m MODEL for every slot\)"
     ):
         Bindings.parse(["a=x:y"]).model_of("b")
+
+
+def test_a_models_file_gives_models_and_slots_that_options_override(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("models:\n  big: {provider: openai, model: gpt}\nslots: {a: big, judge: big}\n")
+    bindings = Bindings.parse(["a=x:y", "b=big"], file)
+    assert dict(bindings.slots) == {"a": "x:y", "b": "big", "judge": "big"}
+    assert bindings.shared == {"judge"}
+    assert bindings.models["big"].model == "gpt"
+    assert bindings.model_of("judge") == bindings.model_of("big") == "big"
+
+
+def test_a_models_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        Bindings.parse([], tmp_path / "models.yaml")
+
+
+def test_slots_are_told_from_models() -> None:
+    bindings = Bindings({"a": "x:y"}, None, {"big": ModelSpec(provider="openai")})
+    assert [name for name in ("a", "b", "big", "x:y") if bindings.is_slot(name)] == ["a", "b"]
