@@ -58,13 +58,24 @@ def _problems(path: Path) -> list[Problem]:
 
 
 def _graph_problems(graph: Examined[GraphSpec], path: Path) -> list[Problem]:
-    """Mistakes in the wiring, where nothing that decides it had to be left out."""
-    from moa.graph.check import mistakes
+    """Mistakes in the wiring; where something that decides it had to be left out, only wrong names."""
+    from moa.graph.check import misnamed, mistakes
     from moa.graph.compile import catalogue_agents
 
-    if graph.spec is None or any(_decides_wiring(place) for place in graph.lost):
+    if graph.spec is None:
         return []
-    found = mistakes(_without_bad_prompts(graph.spec), catalogue_agents(path))
+    agents = catalogue_agents(path)
+    lost = [place for place in graph.lost if _decides_wiring(place)]
+    if not lost:
+        found = mistakes(_without_bad_prompts(graph.spec), agents)
+    elif any(len(place) < 3 for place in lost):
+        return []  # a whole node could not be read: others may well hear it
+    else:
+        found = [
+            mistake
+            for mistake in misnamed(_without_bad_prompts(graph.spec), agents)
+            if not any(mistake.loc[: len(place)] == place for place in lost)
+        ]
     return [graph.document.problem(mistake.loc, mistake.message) for mistake in found]
 
 

@@ -91,9 +91,18 @@ def test_mistakes_of_keys_and_of_wiring_together(moa: Caller, tmp_path: Path) ->
         "1",
         "3",
         "3",
-        "3",
         "4",
     ]
+
+
+def test_names_are_checked_even_where_the_wiring_cannot_be(moa: Caller, tmp_path: Path) -> None:
+    text = (
+        "nodes:\n  drafts: {agent: propser, model: x}\n"
+        f"  answer: {{agent: {AGENT}, model: x, inputs: draft, windw: {{size: 3}}}}\n"
+    )
+    (tmp_path / "g.yaml").write_text(text)
+    called = moa("validate", "g.yaml").err
+    assert "unknown agent 'propser'" in called and "no node is called `draft`" in called
 
 
 def test_wiring_is_not_blamed_for_what_could_not_be_read(moa: Caller, tmp_path: Path) -> None:
