@@ -16,6 +16,7 @@ from moa.cli.session import (
     TimeoutOption,
     TokensOption,
     at_terminal,
+    check_before_asking,
     compile_from,
     open_runner,
     run_async,
@@ -68,6 +69,7 @@ def command(
 
     bindings = read_bindings(model, models)
     plan = compile_from(graph, bindings)
+    check_before_asking(plan, bindings)
     total = count_records(source)
     total = min(total, limit) if total is not None and limit else total
     with Output(out, f"{plan.fingerprint[:16]}-{seed}") as output:

@@ -16,6 +16,7 @@ from moa.cli.session import (
     StoreOption,
     TimeoutOption,
     TokensOption,
+    check_before_asking,
     compile_from,
     open_runner,
     run_async,
@@ -48,6 +49,7 @@ def command(
     """Talk with an ensemble; its final node streams."""
     bindings = read_bindings(model, models)
     plan = compile_from(graph, bindings)
+    check_before_asking(plan, bindings)
     runner = open_runner(
         bindings,
         store=store,

@@ -17,6 +17,7 @@ from moa.cli.session import (
     TimeoutOption,
     TokensOption,
     at_terminal,
+    check_before_asking,
     compile_from,
     open_runner,
     run_async,
@@ -52,6 +53,7 @@ def command(
     bindings = read_bindings(model, models)
     plan = compile_from(graph, bindings)
     question = _read_prompt(prompt)
+    check_before_asking(plan, bindings, question)
     with Display(live=at_terminal() and not as_json) as display:
         runner = open_runner(
             bindings,

@@ -47,6 +47,17 @@ def compile_from(graph: str, bindings: Bindings | None) -> Plan:
     return compile_graph(located.spec, bindings, near=located.folder, locate=located.document.problem)
 
 
+def check_before_asking(plan: Plan, bindings: Bindings, prompt: str | None = None) -> None:
+    """Refuse before any call what cannot work: models that nobody knows, prompts that can never fit."""
+    from moa.backends.resolve import model_spec
+    from moa.errors import Problem, SpecError
+    from moa.graph.context import check_context
+
+    report = check_context(plan, lambda name: model_spec(name, bindings.models), prompt=prompt)
+    if report.mistakes:
+        raise SpecError([Problem(mistake.message) for mistake in report.mistakes])
+
+
 def open_runner(
     bindings: Bindings,
     *,
