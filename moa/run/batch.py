@@ -8,6 +8,7 @@ import os
 import sys
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -143,24 +144,45 @@ class Batch:
     _next: int = 0
     _waiting: dict[int, _Line] = field(default_factory=dict)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _lines: list[str] = field(default_factory=list)
+    """Lines in order that are ready to be written."""
+    _finished: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: bool = False
 
     async def run(self, records: Iterator[Entry]) -> Progress:
         """Answer everything that the output does not have yet; failures go to `<output>.errors.jsonl`."""
         errors = Failures(self.output.path)
+        writing = asyncio.create_task(self._write_lines())
         try:
-            async for item, reply in self.runner.map(
-                self.plan, self._open(records), in_flight=self.in_flight
-            ):
-                record: Entry = item["record"]
-                self.progress.count(reply)
-                if reply.error is not None:
-                    errors.write(record, reply)
-                self._finish(record.number, self._line(record, reply) if reply.ok else None)
-                if self.report:
-                    self.report(self.progress)
+            answers = self.runner.map(self.plan, self._open(records), in_flight=self.in_flight)
+            async with aclosing(answers):
+                async for item, reply in answers:
+                    record: Entry = item["record"]
+                    self.progress.count(reply)
+                    if reply.error is not None:
+                        errors.write(record, reply)
+                    self._finish(record.number, self._line(record, reply) if reply.ok else None)
+                    if self.report:
+                        self.report(self.progress)
+                    if writing.done():
+                        break
         finally:
             errors.close()
+            self._ended = True
+            self._finished.set()
+            await writing
         return self.progress
+
+    async def _write_lines(self) -> None:
+        """Write finished lines, each once the store holds all that its answer rests on."""
+        while not self._ended or self._lines:
+            await self._finished.wait()
+            self._finished.clear()
+            lines, self._lines = self._lines, []
+            if self.runner.store is not None:
+                await self.runner.store.flush()
+            for line in lines:
+                self.output.write(line)
 
     async def _open(self, records: Iterator[Entry]) -> AsyncIterator[Mapping[str, Any]]:
         """The questions still to be answered, no further ahead of the slowest than memory should hold."""
@@ -178,7 +200,8 @@ class Batch:
         self._waiting[index] = _Line(text)
         while (line := self._waiting.pop(self._next, None)) is not None:
             if line.text is not None:
-                self.output.write(line.text)
+                self._lines.append(line.text)
+                self._finished.set()
             self._next += 1
         self._moved.set()
 

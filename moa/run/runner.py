@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -133,7 +133,7 @@ class Runner:
         items: Iterable[T] | AsyncIterable[T],
         *,
         in_flight: int = IN_FLIGHT,
-    ) -> AsyncIterator[tuple[T, Reply]]:
+    ) -> AsyncGenerator[tuple[T, Reply], None]:
         """Answer many questions, each as soon as it is done, in no particular order.
 
         Items are texts, conversations, or records with `instruction`, `prompt` or `messages`; they are read
