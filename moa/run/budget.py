@@ -23,10 +23,10 @@ class Budget(Spec):
 
 
 class Ledger:
-    """What has been spent, and what the requests in flight will probably cost.
+    """What has been spent, and what the requests in flight may cost at most.
 
     A request is let through when its prompt fits what is left after those in flight; if only they
-    stand in its way it waits for them to settle. So the overshoot is at most about one reply.
+    stand in its way it waits for them to settle. So the overshoot is at most about one reply, where replies are bounded by `max_tokens`.
     """
 
     def __init__(self, budget: Budget | None = None) -> None:
@@ -43,8 +43,13 @@ class Ledger:
         """Whether there is anything to keep to."""
         return self.budget.usd is not None or self.budget.tokens is not None
 
-    async def admit(self, model: str, price: Price | None, prompt_tokens: int, replies: int) -> int:
-        """Wait for room for a request, or raise `BudgetExceededError`; returns a ticket for `settle`."""
+    async def admit(
+        self, model: str, price: Price | None, prompt_tokens: int, replies: int, longest: int | None = None
+    ) -> int:
+        """Wait for room for a request, or raise `BudgetExceededError`; returns a ticket for `settle`.
+
+        `longest` is the most tokens that each of its `replies` may have, where that is bounded.
+        """
         if not self.limited:
             return 0
         if self.budget.usd is not None and price is None:
@@ -59,7 +64,9 @@ class Ledger:
             self._settled = self._settled or asyncio.Event()
             await self._settled.wait()
         self._tickets += 1
-        self._reserved[self._tickets] = self._amount(price, prompt_tokens, replies * self._typical_reply())
+        self._reserved[self._tickets] = self._amount(
+            price, prompt_tokens, replies * (longest or self._typical_reply())
+        )
         return self._tickets
 
     def settle(self, ticket: int, usage: Usage | None, price: Price | None, replies: int = 1) -> None:

@@ -112,7 +112,7 @@ class Endpoints:
         if lent is None:
             spec, known_as = model_spec(name, self._models), ""
         else:
-            spec = self._models.get(name) or ModelSpec(name=name, provider="lent", model=name)
+            spec = self._models[name]
             known_as = f"lent {name}"
         origin = lent or connect(spec)
         limits = spec.limits

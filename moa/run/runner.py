@@ -86,6 +86,8 @@ class Runner:
         self.store = Store.open(store) if isinstance(store, str | Path) else store
         self.seed = seed
         self.models = _read_models(models)
+        for name in backends or ():
+            self.models.setdefault(name, ModelSpec(name=name, provider="lent", model=name))
         self.reuse = reuse
         self.timeout = timeout
         self.ledger = Ledger(budget)

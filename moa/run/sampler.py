@@ -180,7 +180,8 @@ class Sampler:
         ticket = 0
         if ledger.limited:
             tokens = estimate_tokens(draw.messages.value)
-            ticket = await ledger.admit(endpoint.name, price, tokens, n)
+            longest = draw.params.value.get("max_tokens")
+            ticket = await ledger.admit(endpoint.name, price, tokens, n, longest)
         emit = _shifted(watch.arrived, position) if draw.stream and watch is not None else None
         request = Request(draw.messages.value, draw.params.value, n, seed, draw.priority)
         if watch is not None:

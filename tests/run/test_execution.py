@@ -365,3 +365,22 @@ async def test_samples_that_different_nodes_wait_for_do_not_wait_for_each_other(
     reply = await attempt(graph, backends)
     assert reply.ok
     assert [(request.n, request.seed) for request in backends["t:a"].requests] == [(6, 0), (3, 6)]
+
+
+async def test_a_lent_backend_is_found_by_any_name() -> None:
+    graph = moa.Graph("lent")
+    graph.answer = graph.agent(PROPOSER, model="mine")
+    async with moa.Runner(backends={"mine": Scripted(lambda r: "from mine")}) as runner:
+        assert (await runner.run(graph, "why")).text == "from mine"
+
+
+async def test_a_budget_is_overrun_by_one_reply_at_most() -> None:
+    bounded = PROPOSER.model_copy(update={"sampling": moa.Sampling(max_tokens=50)})
+    graph = moa.Graph("one")
+    graph.answer = graph.agent(bounded, model="t:a")
+    budget = moa.Budget(tokens=300)
+    async with moa.Runner(backends={"t:a": Scripted(latency=0.01)}, budget=budget) as runner:
+        with pytest.raises(BudgetExceededError):
+            async for _ in runner.map(graph, (f"q {n}" for n in range(100))):
+                pass
+        assert 250 <= runner.ledger.usage.total_tokens <= 350
