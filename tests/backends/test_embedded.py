@@ -163,7 +163,7 @@ async def test_a_prompt_beyond_the_window_is_refused(backend: Embedded) -> None:
 
 @needs_weights
 async def test_the_reply_is_bounded() -> None:
-    assert embedded().max_output == 512
+    assert embedded().max_output == 256
     backend = embedded(max_output=5)
     completion = await backend.complete(asking("Count.", params={"max_tokens": 50, "ignore_eos": True}))
     assert completion.usage.output_tokens == 5
