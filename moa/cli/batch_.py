@@ -26,7 +26,8 @@ from moa.cli.session import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from moa.run.batch import Batch, Output, Progress
+    from moa.run.batch import Batch, Progress
+    from moa.run.output import Output
     from moa.run.records import Entry
 
 
@@ -40,7 +41,13 @@ def command(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="JSONL; an existing one is resumed.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="JSONL, or a JSON list if it ends in .json; an existing one is resumed.",
+        ),
     ],
     model: ModelOption = None,
     models: ModelsOption = None,
@@ -64,14 +71,15 @@ def command(
     timeout: TimeoutOption = None,
 ) -> None:
     """Answer every question of a file; the same command again resumes."""
-    from moa.run.batch import Batch, Output
+    from moa.run.batch import Batch
+    from moa.run.output import Output
     from moa.run.records import count_records, read_records
 
     bindings = read_bindings(model, models)
     plan = compile_from(graph, bindings)
     check_before_asking(plan, bindings)
-    total = count_records(source)
-    total = min(total, limit) if total is not None and limit else total
+    _check_files(source, out)
+    total = count_records(source, limit)
     with Output(out, f"{plan.fingerprint[:16]}-{seed}") as output:
         runner = open_runner(
             bindings,
@@ -86,6 +94,20 @@ def command(
         batch = Batch(runner, plan, output, generator or plan.name, in_flight)
         progress = run_async(_answer(batch, read_records(source, limit), total))
     _conclude(progress, output)
+
+
+def _check_files(source: Path, out: Path) -> None:
+    """Refuse to read questions from a file that this batch is going to write."""
+    from moa.errors import UsageError
+    from moa.run.batch import Failures
+
+    if source.exists() and out.exists() and source.samefile(out):
+        raise UsageError(f"--out {out} is the INPUT itself; choose another file")
+    failures = Failures.path_of(out)
+    if source.exists() and failures.exists() and source.samefile(failures):
+        raise UsageError(
+            f"{source} lists what failed for --out {out}: run the same command as before, which retries it"
+        )
 
 
 async def _answer(batch: Batch, entries: Iterator[Entry], total: int | None) -> Progress:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,11 +21,13 @@ from moa.cli.session import (
     check_before_asking,
     compile_from,
     open_runner,
-    run_async,
     tell,
 )
 
 if TYPE_CHECKING:
+    from asyncio import Runner as AsyncRunner
+    from collections.abc import Coroutine, Iterator
+
     from moa.backends.base import Message
     from moa.graph.plan import Plan
     from moa.run.runner import Runner
@@ -60,53 +64,80 @@ def command(
         timeout=timeout,
         reuse=reuse,
     )
-    run_async(_talk(runner, plan, system))
+    _talk(runner, plan, system)
 
 
-async def _talk(runner: Runner, plan: Plan, system: str | None) -> None:
-    from moa.errors import BudgetExceededError, MoaError, StoreError
+def _talk(runner: Runner, plan: Plan, system: str | None) -> None:
+    """Turn by turn: the loop runs only while an answer is made, so that Ctrl-C is heard while the user types."""
+    import asyncio
 
     opening: list[Message] = [{"role": "system", "content": system}] if system else []
     history = list(opening)
-    async with runner:
-        tell(f"{plan.name}: {HELP}")
-        while (line := await _read_line()) is not None:
-            text = line.strip()
-            if text in ("/quit", "/exit"):
-                break
-            if text == "/reset":
-                history = list(opening)
-            elif text:
-                turn: Message = {"role": "user", "content": text}
-                try:
-                    answer = await _answer(runner, plan, [*history, turn])
-                except (BudgetExceededError, StoreError):
-                    raise
-                except MoaError as error:
-                    tell(f"error: {error}")
-                    continue
-                history += [turn, {"role": "assistant", "content": answer}]
+    tell(f"{plan.name}: {HELP}")
+    with asyncio.Runner() as loop:
+        try:
+            for line in _lines():
+                if line in ("/quit", "/exit"):
+                    break
+                if line == "/reset":
+                    history = list(opening)
+                elif line:
+                    turn: Message = {"role": "user", "content": line}
+                    answer = _attempt(loop, _answer(runner, plan, [*history, turn]))
+                    history += [turn, {"role": "assistant", "content": answer}] if answer else []
+        finally:
+            loop.run(runner.aclose())
+
+
+def _attempt(loop: AsyncRunner, work: Coroutine[Any, Any, str]) -> str | None:
+    """One answer; None where there is none and the conversation goes on as if nobody had asked."""
+    from moa.errors import MoaError
+    from moa.run.execution import FATAL
+
+    try:
+        return loop.run(work)
+    except FATAL:
+        raise
+    except MoaError as error:
+        tell(f"error: {error}")
+    except KeyboardInterrupt:
+        tell("\n[stopped]")
+    return None
 
 
 async def _answer(runner: Runner, plan: Plan, conversation: list[Message]) -> str:
     """Stream one answer to standard output and return it whole."""
     stream = runner.stream(plan, conversation)
-    async for piece in stream:
-        if piece.restart:
-            typer.echo("\n[the connection was lost; once more]\n", err=True)
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    typer.echo()
+    written = False
+    try:
+        async for piece in stream:
+            if piece.restart and written:
+                sys.stdout.write("\n")
+                tell("[the connection was lost; once more]")
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+            written = written or bool(piece)
+    finally:
+        if written:
+            typer.echo()
     for warning in stream.reply.warnings:
         tell(f"warning: {warning}")
     return stream.reply.text
 
 
-async def _read_line() -> str | None:
-    """The next line the user types; None at the end of input."""
-    import asyncio
+def _lines() -> Iterator[str]:
+    """What the user types, line by line, until the end of input."""
+    from moa.errors import UsageError
 
-    if sys.stdin.isatty():
-        typer.echo("> ", nl=False, err=True)
-    line = await asyncio.to_thread(sys.stdin.readline)
-    return line or None
+    try:
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            with suppress(ImportError):
+                import_module("readline")  # lets `input` edit lines and remember them
+            while True:
+                yield input("> ").strip()
+        for line in sys.stdin:
+            yield line.strip()
+    except EOFError:
+        return
+    except UnicodeDecodeError:
+        raise UsageError("standard input is not UTF-8 text") from None

@@ -86,8 +86,8 @@ def open_runner(
         ("--budget-tokens", budget_tokens),
         ("--timeout", timeout),
     ):
-        if value is not None and value <= 0:
-            raise UsageError(f"{option} must be more than 0")
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"{option} must be a number above 0")
     return Runner(
         store=None if no_store else store or Store.default_path(),
         seed=seed,

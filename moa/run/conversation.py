@@ -54,4 +54,5 @@ def _read_message(message: object, number: int) -> Message:
         raise UsageError(f"message {number} ({message['role']}) has no content")
     if message["role"] == "user" and not content:
         raise UsageError(f"message {number} (user) is empty")
-    return dict(message)
+    # Tables fill every column of a struct: a field that is null was not there.
+    return {key: value for key, value in message.items() if value is not None or key == "content"}

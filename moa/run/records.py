@@ -6,8 +6,10 @@ import csv
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -17,6 +19,9 @@ from moa.nodes.prompt import question_of
 from moa.run.conversation import FIELDS, Question, question_in, read_conversation
 
 FORMATS = (".jsonl", ".json", ".csv", ".parquet")
+STDIN = "-"
+LONGEST_CELL = 1 << 30
+"""Characters in a cell of a CSV file, at most."""
 
 
 class Entry(NamedTuple):
@@ -38,28 +43,24 @@ def read_records(path: Path, limit: int | None = None) -> Iterator[Entry]:
     found = False
     for index, (place, fields) in enumerate(islice(_rows(path), limit)):
         found = True
-        yield _record(index, fields, f"{path}:{place}")
+        yield _record(index, fields, f"{_name(path)}:{place}")
     if not found:
-        raise UsageError(f"{path} holds no questions")
+        raise UsageError(f"{_name(path)} holds no questions")
 
 
-def count_records(path: Path) -> int | None:
-    """How many questions a file has, where that is cheap to know."""
-    if path.suffix == ".jsonl" and path.is_file():
-        with path.open("rb") as file:
-            return sum(bool(line.strip()) for line in file)
-    if path.suffix == ".parquet" and path.is_file():
-        import pyarrow.parquet
+def count_records(path: Path, limit: int | None = None) -> int | None:
+    """How many questions `read_records` will give; None for standard input, which is read only once.
 
-        return int(pyarrow.parquet.ParquetFile(path).metadata.num_rows)
-    return None
+    Reads everything, so that a mistake in the last record is known before anything is spent on the first.
+    """
+    return None if str(path) == STDIN else sum(1 for _ in read_records(path, limit))
 
 
 def _record(index: int, fields: Any, place: str) -> Entry:
     if not isinstance(fields, Mapping):
         raise UsageError(f"{place}: expected an object with `instruction`, `prompt` or `messages`")
     try:
-        question = _parsed(question_in(fields))
+        question = _question(fields)
         conversation = read_conversation(question)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
@@ -67,83 +68,92 @@ def _record(index: int, fields: Any, place: str) -> Entry:
     return Entry(index, question, question_of(conversation), extra)
 
 
-def _parsed(question: Any) -> Question:
-    """Messages that a table holds as JSON text; everything else as it is."""
-    if isinstance(question, str) and question.lstrip().startswith("[{"):
+def _question(fields: Mapping[str, Any]) -> Question:
+    question: Any = question_in(fields)
+    if question is fields.get("messages") and isinstance(question, str):
         try:
-            messages = json.loads(question)
-        except ValueError:
-            return question
-        if all(isinstance(message, dict) and "role" in message for message in messages):
-            return messages  # type: ignore[no-any-return]
+            question = json.loads(question)
+        except ValueError as error:
+            raise UsageError(f"`messages` is text that is not JSON: {error}") from None
+        if not isinstance(question, list):
+            raise UsageError("`messages` must be a list of messages")
     if isinstance(question, str | list):
         return question
     raise UsageError(f"the question must be text or a list of messages, not {type(question).__name__}")
 
 
+def _name(path: Path) -> str:
+    return "standard input" if str(path) == STDIN else str(path)
+
+
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Each record with the place that an error about it names."""
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if str(path) == "-":
-        return _json_lines(sys.stdin)
-    if suffix not in FORMATS:
+    if str(path) == STDIN:
+        return _texts(path, ".jsonl")
+    suffix = (path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix).lower()
+    if suffix not in FORMATS or (suffix == ".parquet" and path.suffix == ".gz"):
         raise UsageError(
             f"{path}: cannot tell the format; known: {', '.join(FORMATS)} (and .gz of the texts)"
         )
     if not path.is_file():
-        raise UsageError(f"cannot read {path}: no such file")
-    if suffix == ".parquet":
-        return _parquet(path)
-    return _texts(path, suffix)
+        raise UsageError(f"cannot read {path}: {'not a file' if path.exists() else 'no such file'}")
+    return _parquet(path) if suffix == ".parquet" else _texts(path, suffix)
 
 
 def _texts(path: Path, suffix: str) -> Iterator[tuple[str, Any]]:
+    readers = {".jsonl": _json_lines, ".csv": _csv_rows, ".json": _json_array}
     with _open(path) as file:
-        if suffix == ".jsonl":
-            yield from _json_lines(file)
-        elif suffix == ".csv":
-            reader = csv.DictReader(file)
-            for row in reader:
-                yield (
-                    str(reader.line_num),
-                    {k: v for k, v in row.items() if k is not None and v not in ("", None)},
-                )
-        else:
-            yield from _json_array(file)
+        yield from readers[suffix](file, _name(path))
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[TextIO]:
     try:
-        if path.suffix == ".gz":
+        if str(path) == STDIN:
+            yield TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+        elif path.suffix == ".gz":
             with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
                 yield file
         else:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield file
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: not UTF-8 text") from None
-    except (gzip.BadGzipFile, csv.Error) as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(f"{_name(path)}: not UTF-8 text") from None
+    except (EOFError, zlib.error, csv.Error, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read {_name(path)}: {reason}") from None
 
 
-def _json_lines(file: TextIO) -> Iterator[tuple[str, Any]]:
+def _json_lines(file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(file, 1):
         if line.strip():
             try:
                 fields = json.loads(line)
             except ValueError as error:
-                raise UsageError(f"{file.name}:{number}: not JSON: {error}") from None
+                raise UsageError(f"{name}:{number}: not JSON: {error}") from None
             yield str(number), fields
 
 
-def _json_array(file: TextIO) -> Iterator[tuple[str, Any]]:
+def _csv_rows(file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.DictReader(file)
+    before = 1
+    for row in reader:
+        if None in row:
+            raise UsageError(f"{name}:{reader.line_num}: has more cells than the header has names")
+        yield str(before + 1), {key: cell for key, cell in row.items() if cell not in ("", None)}
+        before = reader.line_num
+
+
+def _json_array(file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
     try:
         records = json.load(file)
+    except UnicodeDecodeError:
+        raise
     except ValueError as error:
-        raise UsageError(f"{file.name}: not JSON: {error}") from None
+        raise UsageError(f"{name}: not JSON: {error}") from None
     if not isinstance(records, list):
-        raise UsageError(f"{file.name}: expected a list of records")
+        raise UsageError(f"{name}: expected a list of records")
     for number, fields in enumerate(records, 1):
         yield f"record {number}", fields
 
