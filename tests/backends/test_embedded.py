@@ -268,7 +268,7 @@ async def test_a_missing_extra_is_said_before_anything_is_downloaded(monkeypatch
     monkeypatch.setattr("moa.backends.embedded.find", None)
     backend = embedded()
     assert await backend.context_length() == 8192
-    with pytest.raises(MissingExtraError, match=r"pip install 'moa\[local\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[local\]'"):
         await backend.complete(asking("hi"))
 
 
