@@ -23,12 +23,12 @@ from moa.backends.redact import Secret
 from moa.backends.replies import Gathering, Malformed, parse, read_completion
 from moa.backends.wire import Answer, Wire
 from moa.errors import (
-    AuthenticationError,
     BackendError,
     BackendTimeoutError,
     ContentFilteredError,
     InvalidReplyError,
     ModelNotFoundError,
+    UsageError,
 )
 from moa.spec.agent import Spec
 from moa.spec.model import ModelSpec
@@ -314,10 +314,10 @@ class OpenAICompatible:
         value = self._environ.get(variable, "").strip() if variable else ""
         if not value:
             if self._endpoint.needs_key:
-                raise AuthenticationError(f"{self.name} needs a key: set the environment variable {variable}")
+                raise UsageError(f"{self.name} needs a key: set the environment variable {variable}")
             return None
         if not (value.isascii() and value.isprintable()):
-            raise AuthenticationError(
+            raise UsageError(
                 f"{self.name}: the key in {variable} holds characters that cannot be sent; was it copied whole?"
             )
         return Secret(value)

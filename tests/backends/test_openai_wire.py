@@ -15,6 +15,7 @@ from moa.errors import (
     BackendError,
     BackendTimeoutError,
     ConnectionFailedError,
+    UsageError,
 )
 from moa.spec.model import ModelSpec
 from tests.support.asking import BOTH, Listener, answer, ask, asking, failure
@@ -155,13 +156,13 @@ KEY = "sk-proj-abcDEF123456ghiJKL789"
 
 async def test_a_missing_key_names_its_variable_and_sends_nothing() -> None:
     backend = OpenAICompatible(ModelSpec(name="mine", provider="openai", model="m"), environ={})
-    with pytest.raises(AuthenticationError, match="OPENAI_API_KEY"):
+    with pytest.raises(UsageError, match="OPENAI_API_KEY"):
         await backend.complete(ask())
 
 
 async def test_a_key_that_cannot_be_sent_is_refused_without_showing_it() -> None:
     spec = ModelSpec(name="mine", provider="openai", model="m")
-    with pytest.raises(AuthenticationError, match="OPENAI_API_KEY") as caught:
+    with pytest.raises(UsageError, match="OPENAI_API_KEY") as caught:
         await OpenAICompatible(spec, environ={"OPENAI_API_KEY": "abc\ndef-ghi"}).complete(ask())
     assert "def-ghi" not in str(caught.value)
 
