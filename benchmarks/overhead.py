@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import operator
 import resource
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from static_server import TEXT, static_server
 
@@ -125,21 +126,21 @@ async def ours(base_url: str, items: int, limit: int) -> None:
         assert answered == items and events > items * CALLS
 
 
+class State(TypedDict):
+    """What LangGraph's nodes share."""
+
+    item: int
+    drafts: Annotated[list[str], operator.add]
+    refined: Annotated[list[str], operator.add]
+    answer: str
+
+
 async def langgraph(base_url: str, items: int, limit: int) -> None:
     """LangGraph with the openai SDK: three nodes a layer, joined by reducers."""
-    import operator
-    from typing import Annotated, TypedDict
-
     from langgraph.graph import END, START, StateGraph
     from openai import AsyncOpenAI
 
     client = AsyncOpenAI(base_url=base_url, api_key="none")
-
-    class State(TypedDict):
-        item: int
-        drafts: Annotated[list[str], operator.add]
-        refined: Annotated[list[str], operator.add]
-        answer: str
 
     async def call(model: str, item: int, references: int) -> str:
         answer = await client.chat.completions.create(
