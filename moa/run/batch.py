@@ -153,7 +153,7 @@ class Failures:
     @staticmethod
     def path_of(output: Path) -> Path:
         """Where the failures of a batch into `output` are listed."""
-        return output.with_name(output.name + ".errors.jsonl")
+        return Path(f"{output}.errors.jsonl")
 
     def write(self, entry: Entry, reply: Reply) -> None:
         """Append one failure, with what each node did."""
