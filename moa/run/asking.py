@@ -164,6 +164,9 @@ class Asking:
             limit = self.unit.params.value.get("max_tokens", "the model's limit")
             self.execution.warn(node.id, f"the reply was cut off at max_tokens ({limit})")
             return "truncated", None
+        if record.finish_reason == "content_filter":
+            self.execution.warn(node.id, "the reply was cut off by the provider's content filter")
+            return "truncated", None
         return "ok", None
 
     def started(self) -> None:
