@@ -18,7 +18,7 @@ from moa.nodes.selector import Selector
 from moa.run.budget import Budget
 from moa.run.conversation import Question
 from moa.run.reply import Reply
-from moa.run.runner import Piece, Runner, Stream
+from moa.run.runner import Given, Piece, Runner, Stream
 from moa.run.store import Store
 from moa.spec.agent import AgentSpec, Sampling
 from moa.spec.build import spec_from
@@ -184,10 +184,11 @@ class Graph:
         budget: Budget | None = None,
         timeout: float | None = None,
         models: str | Path | Mapping[str, ModelSpec] | None = None,
+        given: Given = None,
     ) -> Reply:
         """Answer one question with a runner of its own; raises the error where there is no answer."""
         async with Runner(store=store, seed=seed, budget=budget, timeout=timeout, models=models) as runner:
-            return await runner.run(self, question)
+            return await runner.run(self, question, given=given)
 
     def run_sync(
         self,
@@ -198,10 +199,13 @@ class Graph:
         budget: Budget | None = None,
         timeout: float | None = None,
         models: str | Path | Mapping[str, ModelSpec] | None = None,
+        given: Given = None,
     ) -> Reply:
         """`run` for code that is not asynchronous."""
         return asyncio.run(
-            self.run(question, store=store, seed=seed, budget=budget, timeout=timeout, models=models)
+            self.run(
+                question, store=store, seed=seed, budget=budget, timeout=timeout, models=models, given=given
+            )
         )
 
     async def stream(
@@ -213,10 +217,11 @@ class Graph:
         budget: Budget | None = None,
         timeout: float | None = None,
         models: str | Path | Mapping[str, ModelSpec] | None = None,
+        given: Given = None,
     ) -> AsyncIterator[Piece]:
         """Pieces of the answer as they arrive (`Runner.stream` gives the whole reply too)."""
         async with Runner(store=store, seed=seed, budget=budget, timeout=timeout, models=models) as runner:
-            stream = Stream(runner, self, question)
+            stream = Stream(runner, self, question, given)
             async for piece in stream:
                 yield piece
 

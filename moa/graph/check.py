@@ -253,12 +253,14 @@ def _variable_mistakes(name: str, node: NodeSpec, agent: AgentSpec) -> Iterator[
     used = _names_used(agent)
     if used is None:
         return
-    known = agent.vars.keys() | (used - agent.inputs.keys() - {"question"})
+    known = agent.vars.keys() | (used - agent.inputs.keys() - {"question"} - {*agent.given})
     for variable in node.vars:
         if variable not in known:
             message = f"the agent has no variable `{variable}`{hint(variable, sorted(known))}"
             yield Mistake(("nodes", name, "vars", variable), message)
-    for variable in sorted(used - agent.vars.keys() - node.vars.keys() - agent.inputs.keys() - {"question"}):
+    for variable in sorted(
+        used - agent.vars.keys() - node.vars.keys() - agent.inputs.keys() - {"question"} - {*agent.given}
+    ):
         message = f"the agent's template uses `{variable}`: add it to `vars`"
         yield Mistake(("nodes", name, "vars" if node.vars else "agent"), message)
 

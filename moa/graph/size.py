@@ -50,6 +50,7 @@ def prompt_tokens(node: PlanNode, question: str, heard: Mapping[str, Sequence[in
     variables: dict[str, Any] = dict.fromkeys(agent.inputs, ())
     variables |= node.vars
     variables |= {role: [_placeholder(tokens) for tokens in sizes] for role, sizes in heard.items()}
+    variables |= dict.fromkeys(agent.given, question)
     variables["question"] = question
     turns = [question] if agent.user is None else [render(agent.user, variables, agent.name)]
     if agent.system is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Any
 
 from moa.backends.base import Message
-from moa.errors import SpecError
+from moa.errors import SpecError, UsageError
 from moa.nodes.response import Response
 from moa.spec.agent import AgentSpec
 from moa.spec.template import render
@@ -20,6 +21,7 @@ def render_messages(
     conversation: Sequence[Message],
     inputs: Mapping[str, Sequence[Response]],
     vars: Mapping[str, Any],
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Message, ...]:
     """The messages that `agent` sends: the conversation, with the agent's words laid round it.
 
@@ -28,13 +30,15 @@ def render_messages(
     new one; the user's turns stay as they are, unless the agent's `user` template stands in for the
     latest of them. The whole history is kept, and what equal agents share comes first, so that prefix
     caches hit. `inputs` holds the responses heard under each of the agent's input names; `vars` wins
-    over the agent's own values. The conversation is never changed, and shares nothing with the result.
+    over the agent's own values, and `given` holds what came with the question. The conversation is never changed, and shares nothing with the result.
     """
     messages = [_copy(message) for message in conversation]
     if agent.system is None and agent.user is None:
         return tuple(messages)
     variables: dict[str, Any] = dict.fromkeys(agent.inputs, ())
     variables |= {**agent.vars, **vars, **inputs, "question": question_of(conversation)}
+    if agent.given:
+        variables |= _taken(agent, given)
     if agent.user is not None:
         _replace_question(messages, render(agent.user, variables, agent.name).strip())
     if agent.system is not None:
@@ -58,6 +62,14 @@ def reference_role(agent: AgentSpec) -> str:
             f"agent {agent.name!r} hears no responses: declare an input, such as `references: 1+`"
         )
     return role
+
+
+def _taken(agent: AgentSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the given values that the agent asks for."""
+    if missing := [name for name in agent.given if name not in given]:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise UsageError(f"agent {agent.name!r} needs {names} with the question: pass `given={{...}}`")
+    return {name: given[name] for name in agent.given}
 
 
 def _copy(message: Message) -> Message:

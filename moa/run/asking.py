@@ -118,8 +118,8 @@ class Asking:
         self.shared = None  # from the second time on the references are shortened ones
         prompt = prompts.get(key) if key is not None else None
         if prompt is None:
-            conversation, vars = self.execution.setting.conversation, self.unit.first.vars
-            prompt = Written(render_messages(self.agent, conversation, inputs, vars))
+            setting, vars = self.execution.setting, self.unit.first.vars
+            prompt = Written(render_messages(self.agent, setting.conversation, inputs, vars, setting.given))
             if key is not None:
                 prompts[key] = prompt
         return prompt

@@ -42,6 +42,14 @@ def question_in(item: Item) -> Question:
     )
 
 
+def given_in(item: Item) -> Mapping[str, Any] | None:
+    """The values that a record gives with its question, under `given`."""
+    given = item.get("given") if isinstance(item, Mapping) else None
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"`given` of a record is an object of values by name, not {type(given).__name__}")
+    return given
+
+
 def _read_message(message: object, number: int) -> Message:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise UsageError(f"message {number} of the conversation needs a `role` and a `content`")

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from moa.backends.base import Message, Usage
 from moa.errors import (
@@ -49,6 +50,8 @@ class Setting:
     tell: Callable[[Event], None] | None
     stream_answer: bool = False
     seed: int = 0
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Values for the agents that declare them, with this question alone."""
     clock: Callable[[], float] = time.monotonic
 
 

@@ -16,7 +16,7 @@ from moa.graph.bind import Bindings
 from moa.graph.compile import compile_graph
 from moa.graph.plan import Plan
 from moa.run.budget import Budget, Ledger
-from moa.run.conversation import Item, Question, question_in, read_conversation
+from moa.run.conversation import Item, Question, given_in, question_in, read_conversation
 from moa.run.endpoint import Endpoints
 from moa.run.events import Event, Listener, RunFinished, RunStarted, TextArrived
 from moa.run.execution import FATAL, Execution, Setting
@@ -43,6 +43,8 @@ class Composed(Protocol):
 
 
 Runnable = Plan | GraphSpec | Composed
+Given = Mapping[str, Any] | None
+"""Values that come with one question, for the agents that declare them."""
 
 
 class Piece(str):
@@ -114,20 +116,26 @@ class Runner:
             if self._owns_store:
                 await self.store.aclose()
 
-    async def run(self, graph: Runnable, question: Question) -> Reply:
-        """Answer one question; raises the error where there is no answer."""
-        reply = await self.attempt(graph, question)
+    async def run(self, graph: Runnable, question: Question, *, given: Given = None) -> Reply:
+        """Answer one question; raises the error where there is no answer.
+
+        `given` holds values for the agents that declare them, such as what a judge is to judge.
+        """
+        reply = await self.attempt(graph, question, given=given)
         if reply.error is not None:
             raise reply.error
         return reply
 
-    async def attempt(self, graph: Runnable, question: Question, *, reuse: bool | None = None) -> Reply:
+    async def attempt(
+        self, graph: Runnable, question: Question, *, reuse: bool | None = None, given: Given = None
+    ) -> Reply:
         """Answer one question; a failed run is a `Reply` with its `error`, and what the nodes did."""
-        return await self._run(graph, question, bool(self.reuse if reuse is None else reuse), None)
+        reuse = bool(self.reuse if reuse is None else reuse)
+        return await self._run(graph, question, reuse, None, given)
 
-    def stream(self, graph: Runnable, question: Question) -> Stream:
+    def stream(self, graph: Runnable, question: Question, *, given: Given = None) -> Stream:
         """Answer one question, giving the final node's text as it arrives."""
-        return Stream(self, graph, question)
+        return Stream(self, graph, question, given)
 
     async def map(
         self,
@@ -138,8 +146,8 @@ class Runner:
     ) -> AsyncGenerator[tuple[T, Reply], None]:
         """Answer many questions, each as soon as it is done, in no particular order.
 
-        Items are texts, conversations, or records with `instruction`, `prompt` or `messages`; they are read
-        as they are needed, `in_flight` ahead. A question that fails gives a reply with its `error`; a spent
+        Items are texts, conversations, or records with `instruction`, `prompt` or `messages` (and perhaps
+        `given`, as in `run`); they are read as they are needed, `in_flight` ahead. A question that fails gives a reply with its `error`; a spent
         budget or a broken store ends the whole map with that error and cancels what is under way.
         """
         reuse = True if self.reuse is None else self.reuse
@@ -175,12 +183,19 @@ class Runner:
             await _cancel_all([feeder, *pending])
 
     async def _attempt_item(self, graph: Runnable, item: T, reuse: bool) -> tuple[T, Reply]:
-        reply = await self.attempt(graph, question_in(item), reuse=reuse)
+        reply = await self._run(graph, question_in(item), reuse, None, given_in(item))
         if isinstance(reply.error, FATAL):
             raise reply.error
         return item, reply
 
-    async def _run(self, graph: Runnable, question: Question, reuse: bool, stream: Listener | None) -> Reply:
+    async def _run(
+        self,
+        graph: Runnable,
+        question: Question,
+        reuse: bool,
+        stream: Listener | None,
+        given: Given,
+    ) -> Reply:
         conversation = read_conversation(question)
         wiring = self._wire(graph)
         self._runs += 1
@@ -192,6 +207,7 @@ class Runner:
             tell=self._teller(stream),
             stream_answer=stream is not None,
             seed=self.seed,
+            given=given or {},
         )
         execution = Execution(wiring, setting)
         began = setting.clock()
@@ -267,10 +283,11 @@ class Runner:
 class Stream:
     """The final node's text as it arrives; `reply` holds everything once the iteration has ended."""
 
-    def __init__(self, runner: Runner, graph: Runnable, question: Question) -> None:
+    def __init__(self, runner: Runner, graph: Runnable, question: Question, given: Given = None) -> None:
         self._runner = runner
         self._graph = graph
         self._question = question
+        self._given = given
         self._reply: Reply | None = None
 
     @property
@@ -292,7 +309,7 @@ class Stream:
         async def answer() -> Reply:
             try:
                 reuse = bool(self._runner.reuse)
-                return await self._runner._run(self._graph, self._question, reuse, listen)
+                return await self._runner._run(self._graph, self._question, reuse, listen, self._given)
             finally:
                 pieces.put_nowait(None)
 

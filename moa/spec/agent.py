@@ -119,7 +119,8 @@ class AgentSpec(Spec):
     """An agent: a prompt template and the way its reply is read.
 
     Templates are jinja2. They see `question` (the latest user turn, text), one list per input
-    (each item has `text`, `label`, `score`, `model` and `node`), and the node's own `vars`.
+    (each item has `text`, `label`, `score`, `model` and `node`), the node's own `vars`, and what is `given`
+    with the question.
     """
 
     name: str = ""
@@ -134,6 +135,8 @@ class AgentSpec(Spec):
     """What the agent hears, by name; a node that lists inputs without names fills the first."""
     vars: dict[Identifier, JsonValue] = Field(default_factory=dict)
     """Values that the templates use and that a node may replace."""
+    given: tuple[Identifier, ...] = ()
+    """Values that come with each question, from whoever asks it: what a judge is to judge."""
     reads: Reads = "text"
     """How the reply is read: as it is; the number of one candidate; a number; an order; an object."""
     pattern: str | None = None
@@ -151,8 +154,10 @@ class AgentSpec(Spec):
 
     @model_validator(mode="after")
     def _names_apart(self) -> AgentSpec:
-        for name in self.vars.keys() & (self.inputs.keys() | {"question"}) | self.inputs.keys() & {
-            "question"
-        }:
-            raise ValueError(f"`{name}` stands for two things: give the input or the variable another name")
+        names = [*self.vars, *self.inputs, *self.given, "question"]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"`{name}` stands for two things: give the input or the variable another name"
+                )
         return self

@@ -17,7 +17,7 @@ from moa.spec.template import TemplateMistake, check, names_in
 GIVEN = frozenset({"question"})
 """What every template sees besides the agent's inputs and vars."""
 
-_DECLARING = frozenset({"inputs", "vars"})
+_DECLARING = frozenset({"inputs", "vars", "given"})
 
 
 class PromptMistake(NamedTuple):
@@ -29,7 +29,7 @@ class PromptMistake(NamedTuple):
 
 def prompt_mistakes(agent: AgentSpec, extra: Iterable[str] = ()) -> list[PromptMistake]:
     """The mistakes in an agent's templates, which see its inputs, its vars, and the `extra` names."""
-    names = {*GIVEN, *agent.inputs, *agent.vars, *extra}
+    names = {*GIVEN, *agent.inputs, *agent.vars, *agent.given, *extra}
     templates = {"system": agent.system, "user": agent.user}
     mistakes = [
         PromptMistake(field, mistake)

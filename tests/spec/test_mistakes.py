@@ -10,7 +10,7 @@ from moa.spec.graph import GraphSpec
 from moa.spec.loader import read_spec
 from moa.spec.model import ModelsSpec
 
-AGENT_KEYS = "name, description, source, system, user, inputs, vars, reads, pattern, sampling"
+AGENT_KEYS = "name, description, source, system, user, inputs, vars, given, reads, pattern, sampling"
 GRAPH_KEYS = "name, description, source, slots, nodes, answer, overflow"
 NO_KEY = "a key never goes into a file:"
 NAME_RULE = "is not a name: a letter, then letters, digits, `-` or `_`"
