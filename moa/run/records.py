@@ -41,7 +41,7 @@ def read_records(path: Path, limit: int | None = None) -> Iterator[Entry]:
     text). Raises `UsageError` that names the file and the record for anything else.
     """
     found = False
-    for index, (place, fields) in enumerate(islice(_rows(path), limit)):
+    for index, (place, fields) in enumerate(islice(read_rows(path), limit)):
         found = True
         yield _record(index, fields, f"{_name(path)}:{place}")
     if not found:
@@ -86,8 +86,11 @@ def _name(path: Path) -> str:
     return "standard input" if str(path) == STDIN else str(path)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each record with the place that an error about it names."""
+def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each record of a file as it stands there, with the place that an error about it names.
+
+    Raises `UsageError` for a file that cannot be read, naming the record where it is to blame.
+    """
     if str(path) == STDIN:
         return _texts(path, ".jsonl")
     suffix = (path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix).lower()

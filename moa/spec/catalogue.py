@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple, get_args
 from moa.errors import SpecError, UsageError
 from moa.spec.agent import AgentSpec
 from moa.spec.document import parse_leniently
+from moa.spec.evaluation import EvalSpec
 from moa.spec.graph import GraphSpec
-from moa.spec.loader import Located, kind_of, read_agent, read_graph, read_text
+from moa.spec.loader import Located, kind_of, read_agent, read_eval, read_graph, read_text
 from moa.spec.model import ModelsSpec
 from moa.spec.words import nearest
 
@@ -119,12 +120,17 @@ def load_graph(name: str) -> Located[GraphSpec]:
     return _graph(*_stamped(find("graphs", name)))
 
 
+def load_eval(name: str) -> Located[EvalSpec]:
+    """Find and read an evaluation; the same file is read once."""
+    return _eval(*_stamped(find("evals", name)))
+
+
 def _kind_at(path: Path) -> Kind:
-    if path.resolve().parent.name == "evals":
-        return "evals"
     kind = kind_of(parse_leniently(read_text(path), str(path)).document.data)
     if kind is ModelsSpec:
         raise UsageError(f"{path} lists models: `moa show` shows agents, graphs and evaluations")
+    if kind is EvalSpec or path.resolve().parent.name == "evals":
+        return "evals"
     return "graphs" if kind is GraphSpec else "agents"
 
 
@@ -182,3 +188,8 @@ def _agent(path: Path, modified: int, size: int) -> Located[AgentSpec]:
 @lru_cache(maxsize=256)
 def _graph(path: Path, modified: int, size: int) -> Located[GraphSpec]:
     return read_graph(path)
+
+
+@lru_cache(maxsize=256)
+def _eval(path: Path, modified: int, size: int) -> Located[EvalSpec]:
+    return read_eval(path)

@@ -13,6 +13,7 @@ from moa.errors import Problem, SpecError, UsageError
 from moa.spec.agent import AgentSpec, Spec
 from moa.spec.document import Document, parse, parse_leniently
 from moa.spec.document import Path as DataPath
+from moa.spec.evaluation import EvalSpec
 from moa.spec.graph import GraphSpec
 from moa.spec.mistakes import Mistake, find_mistakes
 from moa.spec.model import ModelSpec, ModelsSpec
@@ -29,6 +30,7 @@ __all__ = [
     "kind_of",
     "parse",
     "read_agent",
+    "read_eval",
     "read_graph",
     "read_models",
     "read_spec",
@@ -71,6 +73,11 @@ def read_agent(path: Path) -> Located[AgentSpec]:
     return _read(path, AgentSpec)
 
 
+def read_eval(path: Path) -> Located[EvalSpec]:
+    """Read an evaluation's file; without a `name` it is called like the file."""
+    return _read(path, EvalSpec)
+
+
 def read_graph(path: Path) -> Located[GraphSpec]:
     """Read a graph file; without a `name` it is called like the file."""
     return _read(path, GraphSpec)
@@ -93,14 +100,22 @@ def read_text(path: Path) -> str:
         raise UsageError(f"cannot read {str(path)!r}: not the name of a file") from None
 
 
-def kind_of(data: Mapping[str, Any]) -> type[AgentSpec] | type[GraphSpec] | type[ModelsSpec]:
-    """What kind of file this is, by its keys: `nodes` make a graph, `models` a models file, else it is an agent."""
-    telling: dict[str, type[GraphSpec] | type[ModelsSpec]] = {"nodes": GraphSpec, "models": ModelsSpec}
+FileKind = type[AgentSpec] | type[GraphSpec] | type[EvalSpec] | type[ModelsSpec]
+
+
+def kind_of(data: Mapping[str, Any]) -> FileKind:
+    """What kind of file this is, by its keys.
+
+    `nodes` make a graph, `models` a models file, `data` an evaluation; else it is an agent.
+    """
+    telling: dict[str, FileKind] = {"nodes": GraphSpec, "models": ModelsSpec, "data": EvalSpec}
     for key, kind in telling.items():
         if key in data:
             return kind
     if data.keys() & (AgentSpec.model_fields.keys() - GraphSpec.model_fields.keys()):
         return AgentSpec
+    if data.keys() & {"judge", "baseline", "numbers"}:
+        return EvalSpec
     meant = next(filter(None, (nearest(key, telling) for key in data)), None)
     return telling[meant] if meant else AgentSpec
 

@@ -1,0 +1,7 @@
+"""What is asked, and the answers that can be checked without a judge."""
+
+from moa.evaluate.tasks.exact import check_answer
+from moa.evaluate.tasks.load import count_items, load_items
+from moa.evaluate.tasks.override import with_baseline, with_data
+
+__all__ = ["check_answer", "count_items", "load_items", "with_baseline", "with_data"]
