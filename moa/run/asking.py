@@ -133,6 +133,7 @@ class Asking:
         if self.agent.reads != "text" or self.agent.pattern is not None:
             value = read_reply(self.agent, text, len(next(iter(inputs.values()), ())))
         state, error = self._state_of(node, record, value)
+        worth = cost_of(self.endpoint, record.usage)
         return NodeResult(
             node.id,
             self.agent.name,
@@ -140,7 +141,7 @@ class Asking:
             state,
             (Response(text, node.id, node.model, value=value),) if error is None else (),
             record.usage,
-            0.0 if cached else cost_of(self.endpoint, record.usage),
+            0.0 if cached else worth,
             latency,
             cached,
             references,
@@ -149,6 +150,9 @@ class Asking:
             record.tool_calls,
             record.logprobs,
             error,
+            calls=1,
+            worth=worth,
+            took=record.latency,
         )
 
     def _state_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -10,13 +9,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from moa.graph.plan import Plan
+from moa.run.flow import LOOKAHEAD, InOrder
 from moa.run.output import Output, dumped
 from moa.run.records import Entry
 from moa.run.reply import Reply
 from moa.run.runner import IN_FLIGHT, Runner
-
-LOOKAHEAD = 2048
-"""Questions that may be answered ahead of the slowest one; their answers wait in memory to be in order."""
 
 
 @dataclass(slots=True)
@@ -40,11 +37,11 @@ class Progress:
         self.cost = None if self.cost is None or cost is None else self.cost + cost
 
 
-class _Finished(NamedTuple):
-    """A question that is done: what goes into its line, or None where there is nothing to write."""
+class _Line(NamedTuple):
+    """A question that is answered, and what goes into its line."""
 
     entry: Entry
-    fields: Mapping[str, Any] | None
+    fields: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -58,80 +55,45 @@ class Batch:
     in_flight: int = IN_FLIGHT
     progress: Progress = field(default_factory=Progress)
     report: Callable[[Progress], None] | None = None
-    _next: int = 0
-    _waiting: dict[int, _Finished] = field(default_factory=dict)
-    _moved: asyncio.Event = field(default_factory=asyncio.Event)
-    _lines: list[_Finished] = field(default_factory=list)
-    """Answers in order that are ready to be written."""
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _ended: bool = False
 
     async def run(self, entries: Iterator[Entry]) -> Progress:
         """Answer everything that the output does not have yet; failures go to `<output>.errors.jsonl`."""
         errors = Failures(self.output.path)
-        writing = asyncio.create_task(self._write_lines())
         try:
-            answers = self.runner.map(self.plan, self._open(entries), in_flight=self.in_flight)
-            async with aclosing(answers):
-                async for item, reply in answers:
-                    self._take(item["entry"], reply, errors)
-                    if writing.done():
-                        break
+            async with InOrder(self._write, self.runner.store, lookahead=LOOKAHEAD, gaps=True) as lines:
+                answers = self.runner.map(self.plan, self._open(entries, lines), in_flight=self.in_flight)
+                async with aclosing(answers):
+                    async for item, reply in answers:
+                        self._take(item["entry"], reply, lines, errors)
+                        if lines.broken:
+                            break
         finally:
             errors.close()
-            self._release_waiting()
-            self._ended = True
-            self._ready.set()
-            await writing
             self.output.sort()
         return self.progress
 
-    def _take(self, entry: Entry, reply: Reply, errors: Failures) -> None:
-        self.progress.count(reply)
-        if reply.error is not None:
-            errors.write(entry, reply)
-        self._finish(_Finished(entry, self._fields(reply) if reply.ok else None))
-        if self.report:
-            self.report(self.progress)
-
-    async def _write_lines(self) -> None:
-        """Write finished lines, each once the store holds all that its answer rests on."""
-        while not self._ended or self._lines:
-            await self._ready.wait()
-            self._ready.clear()
-            lines, self._lines = self._lines, []
-            if self.runner.store is not None:
-                await self.runner.store.flush()
-            for line in lines:
-                assert line.fields is not None
-                self.output.write(line.entry, line.fields)
-
-    async def _open(self, entries: Iterator[Entry]) -> AsyncIterator[Mapping[str, Any]]:
-        """The questions still to be answered, no further ahead of the slowest than memory should hold."""
+    async def _open(
+        self, entries: Iterator[Entry], lines: InOrder[_Line]
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """The questions still to be answered."""
         for entry in entries:
             if self.output.has(entry):
                 self.progress.reused += 1
-                self._finish(_Finished(entry, None))
+                lines.done(entry.number, None)
                 continue
-            while entry.number - self._next >= LOOKAHEAD:
-                self._moved.clear()
-                await self._moved.wait()
+            await lines.room(entry.number)
             yield {"prompt": entry.question, "entry": entry}
 
-    def _finish(self, finished: _Finished) -> None:
-        self._waiting[finished.entry.number] = finished
-        while (line := self._waiting.pop(self._next, None)) is not None:
-            if line.fields is not None:
-                self._lines.append(line)
-                self._ready.set()
-            self._next += 1
-        self._moved.set()
+    def _take(self, entry: Entry, reply: Reply, lines: InOrder[_Line], errors: Failures) -> None:
+        self.progress.count(reply)
+        if reply.error is not None:
+            errors.write(entry, reply)
+        lines.done(entry.number, _Line(entry, self._fields(reply)) if reply.ok else None)
+        if self.report:
+            self.report(self.progress)
 
-    def _release_waiting(self) -> None:
-        """Let go of answers that wait for slower ones, which will not come any more where a run ends early."""
-        rest = sorted(self._waiting.items())
-        self._waiting.clear()
-        self._lines += [line for _, line in rest if line.fields is not None]
+    def _write(self, line: _Line) -> None:
+        self.output.write(line.entry, line.fields)
 
     def _fields(self, reply: Reply) -> dict[str, Any]:
         return {

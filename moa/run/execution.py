@@ -202,6 +202,9 @@ class Execution:
             latency=self.setting.clock() - began,
             cached=context.asked > 0 and context.cached == context.asked,
             references=tuple(source for source in unit.sources if heard[source]),
+            calls=context.asked,
+            worth=context.worth,
+            took=context.took,
         )
 
     def _settle(self, unit: Unit, results: Sequence[NodeResult]) -> None:
@@ -310,6 +313,8 @@ class _Choosing:
         self.seed = _mixed_seed(execution.setting.seed, self.question, unit.first.id)
         self.usage = Usage()
         self.cost: float | None = 0.0
+        self.worth: float | None = 0.0
+        self.took = 0.0
         self.asked = 0
         self.cached = 0
 
@@ -333,12 +338,18 @@ class _Choosing:
         self.cached += drawn.cached
         self.usage += drawn.record.usage
         assert self.unit.endpoint is not None
-        cost = 0.0 if drawn.cached else cost_of(self.unit.endpoint, drawn.record.usage)
-        self.cost = None if self.cost is None or cost is None else self.cost + cost
+        worth = cost_of(self.unit.endpoint, drawn.record.usage)
+        self.cost = _sum(self.cost, 0.0 if drawn.cached else worth)
+        self.worth = _sum(self.worth, worth)
+        self.took += drawn.record.latency
 
     def warn(self, message: str) -> None:
         """Report something that the user should know about this choice."""
         self.execution.warn(self.unit.first.id, message)
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first + second
 
 
 def _mixed_seed(seed: int, question: str, node: str) -> int:

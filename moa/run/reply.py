@@ -39,6 +39,12 @@ class NodeResult:
     tool_calls: Any = None
     logprobs: Any = None
     error: MoaError | None = None
+    calls: int = 0
+    """Requests that the node rests on, stored ones included."""
+    worth: float | None = 0.0
+    """US dollars that they cost where nothing is stored; None where the price is unknown."""
+    took: float = 0.0
+    """Seconds that they took when they were sent, one after another."""
 
     @property
     def text(self) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import suppress
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -20,6 +19,7 @@ from moa.run.conversation import Item, Question, given_in, question_in, read_con
 from moa.run.endpoint import Endpoints
 from moa.run.events import Event, Listener, RunFinished, RunStarted, TextArrived
 from moa.run.execution import FATAL, Execution, Setting
+from moa.run.flow import as_done, cancel_all
 from moa.run.reply import NodeResult, Reply
 from moa.run.retry import RetryPolicy
 from moa.run.sampler import Sampler
@@ -151,36 +151,13 @@ class Runner:
         budget or a broken store ends the whole map with that error and cancels what is under way.
         """
         reuse = True if self.reuse is None else self.reuse
-        source = aiter(items) if isinstance(items, AsyncIterable) else _each(items)
-        pending: set[asyncio.Task[tuple[T, Reply]]] = set()
-        done: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
-        places = asyncio.Semaphore(in_flight)
 
-        async def feed() -> None:
-            while await places.acquire():
-                try:
-                    item = await anext(source)
-                except StopAsyncIteration:
-                    return
-                task = asyncio.create_task(self._attempt_item(graph, item, reuse))
-                pending.add(task)
-                task.add_done_callback(done.put_nowait)
+        async def attempt(item: T) -> tuple[T, Reply]:
+            return await self._attempt_item(graph, item, reuse)
 
-        feeder = asyncio.create_task(feed())
-        feeder.add_done_callback(done.put_nowait)
-        calm = _CalmCollector()
-        try:
-            while pending or not feeder.done() or not done.empty():
-                finished = await done.get()
-                if finished is feeder:
-                    feeder.result()
-                    continue
-                pending.discard(finished)
-                places.release()
-                yield finished.result()
-        finally:
-            calm.restore()
-            await _cancel_all([feeder, *pending])
+        async with aclosing(as_done(items, attempt, in_flight)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def _attempt_item(self, graph: Runnable, item: T, reuse: bool) -> tuple[T, Reply]:
         reply = await self._run(graph, question_in(item), reuse, None, given_in(item))
@@ -319,7 +296,7 @@ class Stream:
                 yield piece
             self._reply = await task
         finally:
-            await _cancel_all([task])
+            await cancel_all([task])
         if self._reply.error is not None:
             raise self._reply.error
 
@@ -328,38 +305,6 @@ def _read_models(models: str | Path | Mapping[str, ModelSpec] | None) -> dict[st
     if isinstance(models, str | Path):
         return dict(read_models(Path(models)).spec.models)
     return dict(models or {})
-
-
-class _CalmCollector:
-    """Makes the cyclic garbage collector run less often while many questions are under way.
-
-    Thousands of short-lived tasks make it walk all that is alive again and again, for a fifth of the CPU
-    time, and find nothing: what they leave is freed by counting references.
-    """
-
-    def __init__(self) -> None:
-        self._before = gc.get_threshold()
-        first, second, third = self._before
-        if first > 0:
-            gc.set_threshold(max(first, 20_000), max(second, 20), max(third, 20))
-
-    def restore(self) -> None:
-        """Put the thresholds back as they were."""
-        gc.set_threshold(*self._before)
-
-
-async def _each(items: Iterable[T]) -> AsyncIterator[T]:
-    for item in items:
-        yield item
-
-
-async def _cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel what still runs and wait until it is gone; what had failed is seen, so nobody reports it again."""
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, MoaError):
-            await task
 
 
 def _unreached(node: str, model: str | None) -> NodeResult:
