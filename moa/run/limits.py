@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from moa.backends.base import Backend, Completion, Emit, Request, WrapperBackend
 from moa.errors import BackendError, BackendTimeoutError, RateLimitedError
@@ -17,6 +17,10 @@ START = 64
 CEILING = 512
 PAUSE_AFTER = 3
 """Refusals in a row, with no success between them, after which the whole endpoint waits."""
+RETURNS = 3
+"""How often a request that a full server refused goes back to the queue before its refusal is a failure."""
+RELIEF = 5.0
+"""Seconds that a refused request waits for the server to answer another one."""
 
 Clock = Callable[[], float]
 
@@ -27,13 +31,18 @@ class _Waiter(NamedTuple):
     turn: asyncio.Future[None]
 
 
+def is_refusal(error: BaseException) -> TypeGuard[BackendError]:
+    """Whether a server has sent a request away because it has enough to do."""
+    return isinstance(error, RateLimitedError) or (isinstance(error, BackendError) and error.status == 503)
+
+
 class AdaptiveLimiter:
     """Requests in flight at one endpoint: additive increase, multiplicative decrease (AIMD).
 
     The limit grows by one for every `limit` successes while it is really used (and doubles until the
-    first refusal), and shrinks when the server refuses: gently when refusals are rare, by half when
-    they are the rule. Waiting requests go in order of priority, then of arrival. With `fixed` the
-    limit starts there and never grows past it.
+    first refusal), and shrinks when the server refuses: by as many as it refused in a round trip, by half
+    at most. Waiting requests go in order of priority, then of arrival. With `fixed` the limit
+    starts there and never grows past it.
     """
 
     def __init__(self, fixed: int | None = None, *, clock: Clock = time.monotonic) -> None:
@@ -42,33 +51,52 @@ class AdaptiveLimiter:
         self.in_flight = 0
         self._clock = clock
         self._waiting: list[_Waiter] = []
+        self._refused: list[asyncio.Future[bool]] = []
         self._order = 0
         self._successes = 0
         self._full = False
         self._refused_in_row = 0
         self._refused_ever = False
         self._shrunk_at = float("-inf")
+        self._floor = 1.0
         self._resume_at = 0.0
         self._wake: asyncio.TimerHandle | None = None
 
-    async def acquire(self, priority: int = 0) -> float:
-        """Wait for a place; returns the time at which it was given, for `release`."""
+    async def acquire(self, priority: int = 0, *, again: bool = False) -> float:
+        """Wait for a place, `again` before others of the same priority; returns when it was given, for `release`."""
         if self._waiting or self.in_flight >= self.limit or self._paused():
-            await self._wait(priority)
+            await self._wait(priority, again)
         else:
             self._enter()
         return self._clock()
+
+    async def relief(self) -> bool:
+        """After a refusal: wait until the server answers another request.
+
+        False where there is nothing to wait for: a server that refuses below the limit is not full.
+        """
+        if not self.in_flight or self.in_flight + 1 < self.limit:
+            return False
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._refused.append(answered)
+        try:
+            async with asyncio.timeout(RELIEF):
+                return await answered
+        except TimeoutError:
+            return False
 
     def release(self, since: float, error: BaseException | None = None) -> None:
         """Give the place back and learn from how the request ended."""
         self.in_flight -= 1
         if error is None:
             self._succeeded()
-        elif isinstance(error, RateLimitedError) or getattr(error, "status", None) == 503:
-            self._refused(since, getattr(error, "retry_after", None))
+        elif is_refusal(error):
+            self._slow_down(since, error.retry_after)
         elif isinstance(error, BackendTimeoutError):
             self._shrink(since)
         self._admit()
+        if error is None or not self.in_flight:
+            self._relieve(error is None)
 
     def _enter(self) -> None:
         self.in_flight += 1
@@ -77,10 +105,11 @@ class AdaptiveLimiter:
     def _paused(self) -> bool:
         return self._resume_at > 0 and self._clock() < self._resume_at
 
-    async def _wait(self, priority: int) -> None:
+    async def _wait(self, priority: int, again: bool) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._order += 1
-        heapq.heappush(self._waiting, _Waiter(priority, self._order, turn))
+        order = -self._order if again else self._order
+        heapq.heappush(self._waiting, _Waiter(priority, order, turn))
         self._schedule_wake()
         try:
             await turn
@@ -118,7 +147,13 @@ class AdaptiveLimiter:
             grown = self.limit + 1 if self._refused_ever else self.limit * 2
             self.limit = min(float(self.ceiling), grown)
 
-    def _refused(self, since: float, retry_after: float | None) -> None:
+    def _relieve(self, answered: bool) -> None:
+        for waiting in self._refused:
+            if not waiting.done():
+                waiting.set_result(answered)
+        self._refused.clear()
+
+    def _slow_down(self, since: float, retry_after: float | None) -> None:
         self._refused_ever = True
         self._refused_in_row += 1
         self._shrink(since)
@@ -126,13 +161,16 @@ class AdaptiveLimiter:
             self._resume_at = max(self._resume_at, self._clock() + retry_after)
 
     def _shrink(self, since: float) -> None:
-        """Once per round trip: requests sent before the last decrease carry no news."""
-        if since < self._shrunk_at:
-            return
-        rare = self._successes * 2 >= self.limit
-        self.limit = max(1.0, self.limit * (0.9 if rare else 0.5))
-        self._successes = 0
-        self._shrunk_at = self._clock()
+        """Down to what the server took: those in flight without the refused, but not below half in a round trip.
+
+        Requests that were sent before the last decrease belong to its round trip.
+        """
+        if since >= self._shrunk_at:
+            self._shrunk_at = self._clock()
+            self._floor = max(1.0, self.limit / 2)
+            self.limit = min(self.limit, self.in_flight + 1.0)
+            self._successes = 0
+        self.limit = max(self._floor, self.limit - 1)
 
 
 class Bucket:
@@ -187,9 +225,23 @@ class Limited(WrapperBackend):
         self.tokens = tokens
 
     async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
-        """Wait for rate and place, then ask."""
+        """Wait for rate and place, then ask.
+
+        A server that refuses one request while it answers others is full: the request goes back to the queue,
+        whose limit has just shrunk to what the server takes, and not into a wait by the clock.
+        """
+        for returns in range(RETURNS):
+            try:
+                return await self._ask(request, emit, again=returns > 0)
+            except BackendError as error:
+                full = is_refusal(error) and error.retryable and not error.retry_after
+                if not full or not await self.limiter.relief():
+                    raise
+        return await self._ask(request, emit, again=True)
+
+    async def _ask(self, request: Request, emit: Emit | None, *, again: bool) -> Completion:
         reserved = await self._pay(request) if self.requests or self.tokens else 0
-        since = await self.limiter.acquire(request.priority)
+        since = await self.limiter.acquire(request.priority, again=again)
         error: BaseException | None = None
         try:
             completion = await self.inner.complete(request, emit)

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from moa.backends.base import Request
-from moa.errors import BackendTimeoutError, RateLimitedError, ServerFailedError
-from moa.run.limits import CEILING, START, AdaptiveLimiter, Bucket, Limited
-from tests.support.backends import Scripted
+from moa.backends.base import Completion, Emit, Request
+from moa.errors import BackendError, BackendTimeoutError, RateLimitedError, ServerFailedError
+from moa.run.limits import CEILING, RETURNS, START, AdaptiveLimiter, Bucket, Limited
+from tests.support.backends import Scripted, in_turn
 
 
 class Clock:
@@ -65,6 +65,155 @@ async def test_refusals_of_one_round_trip_shrink_the_limit_once() -> None:
     for place in places:
         limiter.release(place, RateLimitedError("slow down"))
     assert limiter.limit == START / 2
+
+
+async def test_the_limit_shrinks_by_as_many_as_the_server_refused() -> None:
+    clock = Clock()
+    limiter = AdaptiveLimiter(clock=clock)
+    places = [await limiter.acquire() for _ in range(START)]
+    clock.now += 1
+    for place in places[:5]:
+        limiter.release(place, RateLimitedError("full"))
+    assert limiter.limit == START - 5
+    for place in places[5:]:
+        limiter.release(place)
+    clock.now += 1
+    before = limiter.limit
+    limiter.release(await limiter.acquire(), RateLimitedError("full"))
+    assert limiter.limit == before / 2, "refused though nobody else was there: as low as a round trip goes"
+
+
+async def test_the_limit_settles_on_the_slots_of_a_server_that_refuses_the_rest() -> None:
+    """Five hundred requests at once; the server takes 40 at a time, each for a second."""
+    clock = Clock()
+    limiter = AdaptiveLimiter(clock=clock)
+    slots, refused, peaks = 40, 0, []
+    turns = [asyncio.ensure_future(limiter.acquire()) for _ in range(500)]
+    while turns:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        sent = [turn for turn in turns if turn.done()]
+        turns = [turn for turn in turns if not turn.done()]
+        for turn in sent[slots:]:
+            limiter.release(turn.result(), RateLimitedError("full"))
+            turns.append(asyncio.ensure_future(limiter.acquire(again=True)))
+            refused += 1
+        peaks.append(len(sent))
+        clock.now += 1
+        for turn in sent[:slots]:
+            limiter.release(turn.result())
+    assert limiter.in_flight == 0
+    assert peaks[0] == START
+    assert all(slots - 1 <= peak <= slots + 1 for peak in peaks[1:-1]), peaks
+    assert refused <= START - slots + len(peaks), "one probe in each round trip"
+    assert len(peaks) <= 500 / slots + 2
+
+
+def _about(word: str) -> Request:
+    return Request(({"role": "user", "content": word},))
+
+
+async def test_a_request_that_a_full_server_refused_is_sent_again_once_there_is_room() -> None:
+    """Two slots and three requests more: no wait by the clock, and nobody sees the refusal."""
+    room = 2
+    order: list[str] = []
+
+    class Full(Scripted):
+        async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
+            if self.in_flight >= room:
+                self.requests.append(request)
+                raise RateLimitedError("full", status=429)
+            answer = await super().complete(request, emit)
+            order.append(str(request.messages[0]["content"]))
+            return answer
+
+    limited = Limited(backend := Full(latency=0.01), AdaptiveLimiter(fixed=3))
+    async with asyncio.TaskGroup() as group:
+        for word in "abcde":
+            group.create_task(limited.complete(_about(word)))
+    assert sorted(order) == ["a", "b", "c", "d", "e"]
+    assert order.index("c") < order.index("e")
+    assert len(backend.requests) > 5, "c was refused"
+    assert limited.limiter.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimitedError("later", retry_after=2),
+        RateLimitedError("no credit", retryable=False),
+        ServerFailedError("broken", status=500),
+    ],
+)
+async def test_other_failures_are_passed_on_at_once(error: BackendError) -> None:
+    limiter = AdaptiveLimiter(fixed=2)
+    busy = await limiter.acquire()
+    backend = Scripted(in_turn([error]))
+    with pytest.raises(type(error)):
+        await Limited(backend, limiter).complete(_about("x"))
+    assert len(backend.requests) == 1
+    limiter.release(busy)
+
+
+async def test_a_refusal_by_a_server_that_answers_nobody_is_passed_on_at_once() -> None:
+    backend = Scripted(in_turn([RateLimitedError("full")]))
+    with pytest.raises(RateLimitedError):
+        await Limited(backend, AdaptiveLimiter()).complete(_about("x"))
+    assert len(backend.requests) == 1
+
+
+async def test_a_refusal_far_below_the_limit_is_passed_on_at_once() -> None:
+    limiter = AdaptiveLimiter()
+    await limiter.acquire()
+    backend = Scripted(in_turn([RateLimitedError("enough for this minute")]))
+    with pytest.raises(RateLimitedError):
+        await Limited(backend, limiter).complete(_about("x"))
+    assert len(backend.requests) == 1
+
+
+async def test_refused_requests_that_wait_for_each_other_all_end() -> None:
+    backend = Scripted(in_turn([RateLimitedError("full")]), latency=0.001)
+    limited = Limited(backend, AdaptiveLimiter(fixed=3))
+    asked = [asyncio.create_task(limited.complete(_about(word))) for word in "abc"]
+    async with asyncio.timeout(1):
+        await asyncio.wait(asked)
+    assert {type(task.exception()) for task in asked} == {RateLimitedError}
+    assert len(backend.requests) == 3
+    assert limited.limiter.in_flight == 0
+
+
+async def test_one_that_is_refused_while_others_are_answered_gives_up_in_the_end() -> None:
+    limiter = AdaptiveLimiter(fixed=2)
+    backend = Scripted(in_turn([RateLimitedError("not you")]))
+    asked = asyncio.create_task(Limited(backend, limiter).complete(_about("x")))
+    while not asked.done():  # others come and go
+        other = await limiter.acquire()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        limiter.release(other)
+    assert isinstance(asked.exception(), RateLimitedError)
+    assert len(backend.requests) == 1 + RETURNS
+
+
+async def test_a_refused_request_does_not_wait_for_ever_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moa.run.limits.RELIEF", 0.01)
+    limiter = AdaptiveLimiter(fixed=2)
+    await limiter.acquire()
+    async with asyncio.timeout(1):
+        with pytest.raises(RateLimitedError):
+            await Limited(Scripted(in_turn([RateLimitedError("full")])), limiter).complete(_about("x"))
+
+
+async def test_a_refused_request_that_is_cancelled_loses_no_place() -> None:
+    limiter = AdaptiveLimiter(fixed=2)
+    other = await limiter.acquire()
+    waiting = asyncio.create_task(limiter.relief())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    limiter.release(other)
+    assert limiter.in_flight == 0
 
 
 async def test_a_configured_concurrency_is_never_exceeded_and_comes_back_after_trouble() -> None:
