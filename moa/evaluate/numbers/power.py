@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import ceil, isfinite, sqrt
 from statistics import NormalDist
 
+import numpy as np
+
 from moa.errors import UsageError
 from moa.evaluate.numbers.intervals import Estimate, special, t_quantile
 
@@ -68,11 +70,10 @@ def power_of(difference: float, deviation: float, n: int, *, alpha: float = ALPH
         reach = normal.inv_cdf(1 - alpha / 2)
         return normal.cdf(shift - reach) + normal.cdf(-shift - reach)
     reach = t_quantile(1 - alpha, n - 1)
-    if shift > 8 + reach:
-        return 1.0
-    # The other tail is below 1e-6 from five errors on, where scipy may give NaN for it.
-    lower = special().nctdtr(n - 1, shift, -reach) if shift < 5 else 0.0
-    return float(1 - special().nctdtr(n - 1, shift, reach) + lower)
+    tail = special().nctdtr
+    # scipy gives NaN where a tail is too small for it.
+    missed = float(np.nan_to_num(tail(n - 1, shift, reach)))
+    return 1 - missed + float(np.nan_to_num(tail(n - 1, shift, -reach)))
 
 
 def minimum_detectable_effect(

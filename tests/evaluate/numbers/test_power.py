@@ -48,6 +48,14 @@ def test_no_fewer_questions_would_do(difference: float, deviation: float) -> Non
     assert needed == 2 or power_of(difference, deviation, needed - 1) < 0.8
 
 
+@pytest.mark.parametrize("n", [2, 5, 8, 13, 1000])
+def test_power_grows_with_the_difference_and_never_breaks(n: int) -> None:
+    powers = [power_of(difference, 1, n) for difference in [*np.linspace(0, 30, 200), 1e3, 1e8]]
+    assert powers[0] == pytest.approx(0.05)
+    assert np.diff(powers).min() >= -1e-9
+    assert powers[-1] == pytest.approx(1)
+
+
 def test_no_number_of_questions_resolves_nothing() -> None:
     assert questions_needed(0, 1) is None
 
