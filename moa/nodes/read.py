@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from moa.nodes.preference import labels_in, read_preference
 from moa.spec.agent import AgentSpec
 
 _MOST_OBJECTS = 200
@@ -69,14 +71,23 @@ _FENCE = re.compile(r"```(?:json)?[ \t]{0,8}\n(.*?)```", re.IGNORECASE | re.DOTA
 _DECODER = json.JSONDecoder()
 
 
-def read_reply(agent: AgentSpec, text: str, count: int) -> Any | None:
+def read_reply(
+    agent: AgentSpec,
+    text: str,
+    count: int,
+    logprobs: Any = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> Any | None:
     """What `agent.reads` asks for, read from a reply; None where the reply does not say it.
 
     `count` is the number of candidates that the reply may name, from 1. `choice` gives the number of
     the verdict (never the first number in sight), `score` a float (of `7/10` the 7), `ranking` the
-    numbers from best to worst, each once and none invented, `json` a dict, and `text` the text itself.
-    With `pattern`, all of these read the first group of its last match. Never raises for any text.
+    numbers from best to worst, each once and none invented, `json` a dict, `text` the text itself,
+    and `preference` the probability of the first of the two `labels` that are `given`, from `logprobs` where
+    there are any (`moa.nodes.preference`). With `pattern`, all of these read the first group of its last match. Never raises for any text.
     """
+    if agent.reads == "preference":
+        return read_preference(agent, text, logprobs, labels_in(agent, given))
     if agent.pattern is not None:
         found = _last_group(agent.pattern, text)
         return None if found is None else _PARTS[agent.reads](found, count)

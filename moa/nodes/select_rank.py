@@ -10,10 +10,16 @@ from pydantic import Field
 from moa.errors import UsageError
 from moa.nodes.response import Response
 from moa.nodes.selector import Asked, SelectContext, Selector
+from moa.spec.agent import AgentSpec
 
 _EXCERPT = 60
 UNRANKED = "unranked"
 """The label of a response that was kept although the agent's reply could not be read."""
+NEEDS = {
+    False: "`top-k` needs an agent that reads a `ranking` or a `choice` (or `each: true` and one that reads a `score`)",
+    True: "`top-k` with `each: true` needs an agent that reads a `score`",
+}
+"""What the agent has to read, by `each`."""
 
 
 class TopK(Selector):
@@ -57,16 +63,20 @@ class TopK(Selector):
     def needs_agent(self) -> bool:
         return True
 
+    def refuses(self, agent: AgentSpec) -> str | None:
+        if agent.reads not in (("score",) if self.each else ("ranking", "choice")):
+            return f"{NEEDS[self.each]}, not `{agent.reads}`"
+        if agent.reads == "choice" and self.k > 1:
+            return f"an agent that reads a `choice` names one response, not {self.k}: take one that reads a `ranking`"
+        return None
+
 
 def _by_rank(responses: Sequence[Response], asked: Asked) -> list[Response]:
     numbers = [asked.value] if isinstance(asked.value, int) else asked.value
     if numbers is None:
         return []
     if not isinstance(numbers, list | tuple):
-        raise UsageError(
-            "`top-k` needs an agent that reads a `ranking` or a `choice`, "
-            "or `each: true` and one that reads a `score`"
-        )
+        raise UsageError(NEEDS[False])
     valid = dict.fromkeys(number for number in numbers if 1 <= number <= len(responses))
     return [responses[number - 1] for number in valid]
 
@@ -79,7 +89,7 @@ def _by_score(
         if isinstance(reply.value, int | float):
             scored.append(response.scored(float(reply.value)))
         elif reply.value is not None:
-            raise UsageError("`top-k` with `each: true` needs an agent that reads a `score`")
+            raise UsageError(NEEDS[True])
     if scored and len(scored) < len(responses):
         context.warn(f"{len(responses) - len(scored)} of {len(responses)} scores could not be read")
     return sorted(scored, key=lambda response: -(response.score or 0.0))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from moa.nodes.response import Response
-from moa.spec.agent import Spec
+from moa.spec.agent import AgentSpec, Spec
 
 
 class Asked(NamedTuple):
@@ -55,3 +55,7 @@ class Selector(Spec):
     def needs_agent(self) -> bool:
         """Whether the node must name an agent and a model."""
         return False
+
+    def refuses(self, agent: AgentSpec) -> str | None:
+        """Why this agent's replies are of no use to the choice; None where they are."""
+        return None

@@ -131,7 +131,8 @@ class Asking:
         text = record.text.strip()
         value = None
         if self.agent.reads != "text" or self.agent.pattern is not None:
-            value = read_reply(self.agent, text, len(next(iter(inputs.values()), ())))
+            count, given = len(next(iter(inputs.values()), ())), self.execution.setting.given
+            value = read_reply(self.agent, text, count, record.logprobs, given)
         state, error = self._state_of(node, record, value)
         worth = cost_of(self.endpoint, record.usage)
         return NodeResult(
@@ -159,6 +160,8 @@ class Asking:
         self, node: PlanNode, record: Record, value: object
     ) -> tuple[State, EmptyReplyError | None]:
         """Name what kind of reply this is, and warn of one that is less than whole."""
+        if self.agent.reads == "preference" and value is not None:
+            return "ok", None  # One token is enough, and its alternatives speak where it says nothing.
         if not record.text.strip() and not record.tool_calls:
             return "empty", _empty_error(node, record.finish_reason)
         if self.agent.reads != "text" and value is None:

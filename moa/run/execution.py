@@ -331,7 +331,8 @@ class _Choosing:
             raise drawn
         self._book(drawn)
         text = drawn.record.text.strip()
-        return Asked(text, read_reply(agent, text, len(responses)))
+        given, logprobs = self.execution.setting.given, drawn.record.logprobs
+        return Asked(text, read_reply(agent, text, len(responses), logprobs, given))
 
     def _book(self, drawn: Drawn) -> None:
         self.asked += 1

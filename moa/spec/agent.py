@@ -21,7 +21,7 @@ from moa.spec.words import refuse_secrets
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A name that a template can use."""
-Reads = Literal["text", "choice", "score", "ranking", "json"]
+Reads = Literal["text", "choice", "score", "ranking", "json", "preference"]
 
 
 class Spec(BaseModel):
@@ -138,7 +138,8 @@ class AgentSpec(Spec):
     given: tuple[Identifier, ...] = ()
     """Values that come with each question, from whoever asks it: what a judge is to judge."""
     reads: Reads = "text"
-    """How the reply is read: as it is; the number of one candidate; a number; an order; an object."""
+    """How the reply is read: as it is; the number of one candidate; a number; an order; an object; the probability
+    that the first of two `labels` wins."""
     pattern: str | None = None
     """A regular expression whose last match's first group is read instead of the default."""
     sampling: Sampling = Sampling()
