@@ -225,6 +225,8 @@ def _selector_mistakes(name: str, part: Part) -> Iterator[Mistake]:
     if part.agent is not None and not part.agent.inputs:
         message = f"the agent {_called(part)} hears nothing, so the selector cannot ask it: give it an input"
         yield Mistake(("nodes", name, "agent"), message)
+    elif part.agent is not None and (refusal := selector.refuses(part.agent)):
+        yield Mistake(("nodes", name, "agent", "reads"), refusal)
     if isinstance(node.inputs, dict):
         yield Mistake(("nodes", name, "inputs"), "a selector chooses from one list: write `inputs: [...]`")
 

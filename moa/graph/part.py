@@ -23,6 +23,10 @@ class Selection(Protocol):
         """Whether the node must name an agent and a model."""
         ...
 
+    def refuses(self, agent: AgentSpec) -> str | None:
+        """Why this agent's replies are of no use to the choice; None where they are."""
+        ...
+
 
 class Part(NamedTuple):
     """One node of a graph. The input called `main` is the one that lists without names fill."""

@@ -26,6 +26,12 @@ AGENTS = {
             }
         ),
         AgentSpec.model_validate({"name": "critic", "system": "{{ draft[0].text }}", "inputs": {"draft": 1}}),
+        AgentSpec.model_validate(
+            {"name": "chooser", "system": NUMBERED, "inputs": {"references": "2+"}, "reads": "choice"}
+        ),
+        AgentSpec.model_validate(
+            {"name": "grader", "system": NUMBERED, "inputs": {"references": "1+"}, "reads": "score"}
+        ),
         AgentSpec.model_validate({"name": "pair", "system": "Which?", "inputs": {"references": "2"}}),
         AgentSpec.model_validate(
             {"name": "speaker", "system": "Speak {{ tone }} as {{ persona }}.", "vars": {"tone": "plainly"}}

@@ -108,6 +108,27 @@ CASES = {
             "nodes.answer.agent: the agent `proposer` hears nothing, so the selector cannot ask it: give it an input"
         ],
     ),
+    "agent whose replies the selector cannot use": (
+        DRAFTS + "answer: {select: top-k, agent: critic, model: a, inputs: drafts}",
+        [
+            "nodes.answer.agent.reads: `top-k` needs an agent that reads a `ranking` or a `choice` "
+            "(or `each: true` and one that reads a `score`), not `text`"
+        ],
+    ),
+    "ranker that grades one by one": (
+        DRAFTS + "answer: {select: {top-k: {each: true}}, agent: chooser, model: a, inputs: drafts}",
+        [
+            "nodes.answer.agent.reads: `top-k` with `each: true` needs an agent that reads a `score`, not `choice`"
+        ],
+    ),
+    "choice of several": (
+        DRAFTS + "best: {select: {top-k: {k: 2}}, agent: chooser, model: a, inputs: drafts}\n"
+        "answer: {agent: aggregator, model: a, inputs: best}",
+        [
+            "nodes.best.agent.reads: an agent that reads a `choice` names one response, not 2: "
+            "take one that reads a `ranking`"
+        ],
+    ),
     "named inputs of a selector": (
         DRAFTS + "answer: {select: majority, inputs: {votes: drafts}}",
         ["nodes.answer.inputs: a selector chooses from one list: write `inputs: [...]`"],

@@ -197,11 +197,11 @@ answer:  {agent: aggregator, model: a, inputs: [drafts, facts], rounds: {times: 
 def test_a_selector_with_an_agent_is_one_node_that_asks() -> None:
     plan = compiled("""
 drafts: {agent: proposer, model: a, samples: 4}
-answer: {select: {top-k: {k: 1}}, agent: aggregator, model: judge, inputs: drafts}
+answer: {select: {top-k: {k: 1}}, agent: chooser, model: judge, inputs: drafts}
 """)
     answer = plan.by_id["answer"]
     assert answer.select is not None and answer.select.options == {"k": 1}
-    assert answer.agent is not None and answer.agent.name == "aggregator"
+    assert answer.agent is not None and answer.agent.name == "chooser"
     assert answer.model == "judge"
 
 

@@ -115,12 +115,12 @@ answer:  {agent: aggregator, model: a, inputs: [quick, middle]}
 def test_a_selector_asks_as_often_as_it_says() -> None:
     text = """
 drafts: {agent: proposer, model: a, samples: 5}
-answer: {select: {top-k: {k: 1%s}}, agent: aggregator, model: a, inputs: drafts}
+answer: {select: {top-k: {k: 1%s}}, agent: %s, model: a, inputs: drafts}
 """
-    once = estimated(text % "", lookup(a=PRICED), output_tokens=100)
-    each = estimated(text % ", each: true", lookup(a=PRICED), output_tokens=100)
+    once = estimated(text % ("", "chooser"), lookup(a=PRICED), output_tokens=100)
+    each = estimated(text % (", each: true", "grader"), lookup(a=PRICED), output_tokens=100)
     assert (once.nodes[-1].calls, each.nodes[-1].calls) == (1, 5)
-    assert once.nodes[-1].asks == "top-k by aggregator"
+    assert once.nodes[-1].asks == "top-k by chooser"
     assert once.critical_path.calls == each.critical_path.calls == 2
     seen_once, seen_each = once.nodes[-1].prompt_tokens.expected, each.nodes[-1].prompt_tokens.expected
     assert seen_once is not None and seen_each is not None
