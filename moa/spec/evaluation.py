@@ -36,7 +36,7 @@ class JoinSpec(Spec):
 
     beside: str
     """The file's name; `*` stands for the name of the data file without its ending."""
-    on: str
+    by: str
     """The field, of both files, whose values belong together."""
 
 
@@ -56,7 +56,8 @@ class SourceSpec(Spec):
     """Our name of a field to the file's own: `{prompt: question}`; of several, the first that a row has.
 
     Ours are `id`, `prompt`, `turns`, `messages`, `group`, `answer`, `options`, `references`, `checklist` and
-    `baseline`; any other name is for the templates. Those that agree need no entry.
+    `baseline`; any other name is for the templates. Those that agree need no entry. `@folder` is the name of the
+    file's folder.
     """
     where: dict[str, JsonValue] = Field(default_factory=dict)
     """Only rows whose fields have these values (or one of these, for a list); null: the row lacks the field."""
@@ -141,12 +142,33 @@ class JudgeSpec(Spec):
     graph: str | None = None
     """A graph of judges: a name of the catalogue or a path; or `agent`, for a single one."""
     agent: str | None = None
+    """By default `judge-pair`, `judge-score` or `checklist-answerer`, as `kind` says."""
     model: str = "judge"
-    """The model that judges, or a slot of that name."""
+    """The model that judges, or a slot of that name; in a graph, of every slot that `models` leaves open."""
+    models: dict[str, str] = Field(default_factory=dict)
+    """The models of a graph's slots."""
     order: Order = "both"
     """Both orders averaged; AlpacaEval's seeded single order; or always the baseline first."""
     labels: tuple[str, str] | None = None
     """Fixed names of the two candidates; by default they are drawn anew for each call."""
+    samples: int = Field(1, ge=1)
+    """Verdicts of a single agent that are averaged, for models that give no log-probabilities."""
+    scale: tuple[float, float] = (1, 10)
+    """The lowest and the highest score; any other is unreadable."""
+    writer: str = "checklist-writer"
+    """The agent that writes the checklist of an item that brings none."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> JudgeSpec:
+        if self.agent is not None and self.graph is not None:
+            raise ValueError("takes `agent` or `graph`, not both")
+        if self.graph is not None and self.samples > 1:
+            raise ValueError("`samples` belongs to a single agent: write it into the graph instead")
+        if self.labels is not None and self.labels[0] == self.labels[1]:
+            raise ValueError("the two labels must differ")
+        if self.scale[0] >= self.scale[1]:
+            raise ValueError("`scale` is the lowest score, then the highest")
+        return self
 
 
 class EvalSpec(Spec):
