@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from moa.errors import SpecError, UsageError
 from moa.graph.bind import Bindings
-from moa.graph.mistake import Mistake, hint
+from moa.graph.mistake import Loc, Mistake, hint
 from moa.graph.part import Part, Selection
 from moa.graph.round import group_graph
 from moa.graph.wiring import Wired, Wiring
@@ -108,7 +108,9 @@ class _Examination:
         part = self.parts[name] = Part(node, agent, selector)
         self.add(_members_mistakes(name, part))
         self.add(_agent_mistakes(name, part), unsound=True)
-        if self.bindings is not None:
+        undeclared = list(_undeclared(name, node, self.spec.slots, self.bindings or Bindings()))
+        self.add(undeclared)
+        if self.bindings is not None and not undeclared:
             self.add(_unbound(name, node, self.bindings))
 
     def _selector(self, name: str, select: Select) -> Selection | None:
@@ -283,13 +285,25 @@ def _names_used(agent: AgentSpec) -> set[str] | None:
     } - environment.globals.keys()
 
 
-def _unbound(name: str, node: NodeSpec, bindings: Bindings) -> Iterator[Mistake]:
-    places: list[tuple[tuple[str | int, ...], str]] = [
-        (("models", index), model) for index, model in enumerate(node.models or ())
-    ]
+def _places_of_models(node: NodeSpec) -> Iterator[tuple[Loc, str]]:
+    """The slots and models that a node names, each with its place."""
+    yield from ((("models", index), model) for index, model in enumerate(node.models or ()))
     if node.model is not None:
-        places.append((("model",), node.model))
-    for place, model in places:
+        yield ("model",), node.model
+
+
+def _undeclared(name: str, node: NodeSpec, slots: Mapping[str, str], bindings: Bindings) -> Iterator[Mistake]:
+    """Slots beside those that the graph declares, unless somebody binds them by name: most likely misspelt."""
+    for place, model in _places_of_models(node):
+        if slots and model not in slots and model not in bindings.slots and bindings.is_slot(model):
+            message = (
+                f"`slots` declares no `{model}`, and a model is written `provider:id`{hint(model, slots)}"
+            )
+            yield Mistake(("nodes", name, *place), message)
+
+
+def _unbound(name: str, node: NodeSpec, bindings: Bindings) -> Iterator[Mistake]:
+    for place, model in _places_of_models(node):
         try:
             bindings.model_of(model)
         except SpecError as error:

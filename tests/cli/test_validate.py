@@ -41,7 +41,7 @@ def test_all_mistakes_in_all_files(moa: Caller, tmp_path: Path) -> None:
     assert called.err.splitlines() == [
         "good.yaml: ok",
         "agent.yaml:1:1: unknown key `sytem`; did you mean `system`?",
-        "agent.yaml:2:8: expected one of text, choice, score, ranking, json; not `chioce`; did you mean `choice`?",
+        "agent.yaml:2:8: expected one of text, choice, score, ranking, json, preference; not `chioce`; did you mean `choice`?",
         "models.yaml:2:25: a key never goes into a file: instead of `api_key` write `key_env: NAME_OF_VARIABLE`",
         "syntax.yaml:1:8: a `:` that does not belong here: quote the text, or mend the indentation",
         "cannot read missing.yaml: no such file or directory",

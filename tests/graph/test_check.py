@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from moa.errors import Problem, SpecError, UsageError
+from moa.graph.bind import Bindings
 from moa.graph.check import mistakes
 from moa.spec.agent import AgentSpec
-from tests.graph.sketch import complaints, graph
+from moa.spec.model import ModelSpec
+from tests.graph.sketch import agents, complaints, graph
 
 DRAFTS = "drafts: {agent: proposer, model: a, samples: 3}\n"
 ANSWER = "answer: {agent: aggregator, model: a, inputs: drafts}\n"
@@ -78,6 +80,18 @@ CASES = {
         [
             "nodes.answer: `answer` asks a model but names none: "
             "add `model: a` (a slot, bound when the graph runs) or `model: provider:id`"
+        ],
+    ),
+    "slots that are not declared": (
+        "slots: {writer: writes, critic: criticises}\n"
+        "nodes:\n"
+        "  drafts: {agent: proposer, models: [writer, wirter, 'x:y']}\n"
+        "  answer: {agent: aggregator, model: b, inputs: drafts}",
+        [
+            "nodes.drafts.models.1: `slots` declares no `wirter`, and a model is written `provider:id`; "
+            "did you mean `writer`?",
+            "nodes.answer.model: `slots` declares no `b`, and a model is written `provider:id`; "
+            "known: writer, critic",
         ],
     ),
     "model of a selector": (
@@ -328,6 +342,21 @@ def test_slots_left_unbound_are_mistakes_where_bindings_are_given() -> None:
         "nodes.drafts.models.1: slot `b` is not bound: add -m b=MODEL (or -m MODEL for every slot)",
         "nodes.answer.model: slot `c` is not bound: add -m c=MODEL (or -m MODEL for every slot)",
     ]
+
+
+def test_a_graph_that_declares_slots_takes_models_by_name_and_slots_that_are_bound_by_name() -> None:
+    spec = graph(
+        "slots: {a: writes}\nnodes:\n  drafts: {agent: proposer, models: [a, big, extra]}\n"
+        "  answer: {agent: aggregator, model: a, inputs: drafts}"
+    )
+    big = {"big": ModelSpec(provider="openai")}
+    assert mistakes(spec, agents, Bindings({"a": "x:y", "extra": "x:y"}, None, big)) == []
+    (wrong,) = mistakes(spec, agents, Bindings({"a": "x:y"}, None, big))
+    assert wrong.loc == ("nodes", "drafts", "models", 2)
+    assert "declares no `extra`" in wrong.message, "and not that it is unbound besides"
+    assert mistakes(spec, agents, Bindings({}, "x:y", big)) == [wrong], (
+        "one model for all hides no misspelling"
+    )
 
 
 def test_the_mistakes_of_an_agent_file_are_told_at_the_node_that_names_it() -> None:
