@@ -142,7 +142,7 @@ class JudgeSpec(Spec):
     graph: str | None = None
     """A graph of judges: a name of the catalogue or a path; or `agent`, for a single one."""
     agent: str | None = None
-    """By default `judge-pair`, `judge-score` or `checklist-answerer`, as `kind` says."""
+    """By default `judge-pairwise`, `judge-score` or `checklist-answerer`, as `kind` says."""
     model: str = "judge"
     """The model that judges, or a slot of that name; in a graph, of every slot that `models` leaves open."""
     models: dict[str, str] = Field(default_factory=dict)

@@ -13,7 +13,7 @@ from moa.run.runner import Runner
 from moa.spec.evaluation import JudgeSpec
 
 RECORDED = "recorded:"
-_AGENTS = {"pairwise": "judge-pair", "score": "judge-score", "checklist": "checklist-answerer"}
+_AGENTS = {"pairwise": "judge-pairwise", "score": "judge-score", "checklist": "checklist-answerer"}
 
 
 def open_judge(
