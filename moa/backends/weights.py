@@ -123,6 +123,11 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(root).expanduser() / "moa"
 
 
+def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `HF_HUB_OFFLINE` forbids to download."""
+    return environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def _path_or_refuse(model: str) -> str:
     if model.endswith(".gguf") or "/" in model or "\\" in model:
         return model
@@ -160,7 +165,7 @@ def _installed(known: Known) -> _Found | None:
 
 def _cached(known: Known, environ: Mapping[str, str]) -> _Found | None:
     """The file in our own cache or the hub's, whichever version of it."""
-    folder = _hub_cache(environ) / f"models--{known.repository.replace('/', '--')}" / "snapshots"
+    folder = hub_cache(environ) / f"models--{known.repository.replace('/', '--')}" / "snapshots"
     own = cache_dir(environ) / "weights" / known.filename
     for path in (own, *sorted(folder.glob(f"*/{known.filename}"))):
         if path.is_file() and path.stat().st_size == known.size:
@@ -168,7 +173,8 @@ def _cached(known: Known, environ: Mapping[str, str]) -> _Found | None:
     return None
 
 
-def _hub_cache(environ: Mapping[str, str]) -> Path:
+def hub_cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the hub's own tools keep what they download."""
     if named := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
         return Path(named).expanduser()
     home = environ.get("HF_HOME") or f"{environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
@@ -176,7 +182,7 @@ def _hub_cache(environ: Mapping[str, str]) -> Path:
 
 
 def _download(known: Known, environ: Mapping[str, str]) -> Path:
-    if environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline(environ):
         raise UsageError(f"the weights of {known.title} are not on this machine: {known.remedy}")
     root = (environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     url = f"{root}/{known.repository}/resolve/{known.revision}/{known.filename}"

@@ -1,4 +1,4 @@
-"""Questions from files: JSONL, JSON, CSV or Parquet, read as they are needed."""
+"""Questions from files: JSONL, JSON, CSV, Parquet or Arrow, read as they are needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from moa.errors import UsageError
 from moa.nodes.prompt import question_of
 from moa.run.conversation import FIELDS, Question, question_in, read_conversation
 
-FORMATS = (".jsonl", ".json", ".csv", ".parquet")
+FORMATS = (".jsonl", ".json", ".csv", ".parquet", ".arrow")
+_TABLES = frozenset({".parquet", ".arrow"})
 STDIN = "-"
 LONGEST_CELL = 1 << 30
 """Characters in a cell of a CSV file, at most."""
@@ -94,13 +95,13 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     if str(path) == STDIN:
         return _texts(path, ".jsonl")
     suffix = (path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix).lower()
-    if suffix not in FORMATS or (suffix == ".parquet" and path.suffix == ".gz"):
+    if suffix not in FORMATS or (suffix in _TABLES and path.suffix == ".gz"):
         raise UsageError(
             f"{path}: cannot tell the format; known: {', '.join(FORMATS)} (and .gz of the texts)"
         )
     if not path.is_file():
         raise UsageError(f"cannot read {path}: {'not a file' if path.exists() else 'no such file'}")
-    return _parquet(path) if suffix == ".parquet" else _texts(path, suffix)
+    return _table(path, suffix) if suffix in _TABLES else _texts(path, suffix)
 
 
 def _texts(path: Path, suffix: str) -> Iterator[tuple[str, Any]]:
@@ -161,16 +162,31 @@ def _json_array(file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
         yield f"record {number}", fields
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+def _table(path: Path, suffix: str) -> Iterator[tuple[str, Any]]:
     import pyarrow
-    import pyarrow.parquet
 
+    number = 0
     try:
-        file = pyarrow.parquet.ParquetFile(path)
-        number = 0
-        for batch in file.iter_batches(batch_size=256):
+        for batch in _parquet(path) if suffix == ".parquet" else _arrow(path):
             for row in batch.to_pylist():
                 number += 1
                 yield f"row {number}", {key: value for key, value in row.items() if value is not None}
     except (pyarrow.ArrowException, OSError) as error:
-        raise UsageError(f"{path}: not a readable Parquet file: {str(error).splitlines()[0]}") from None
+        kind = suffix.removeprefix(".").capitalize()
+        raise UsageError(f"{path}: not a readable {kind} file: {str(error).splitlines()[0]}") from None
+
+
+def _parquet(path: Path) -> Iterator[Any]:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=256)
+
+
+def _arrow(path: Path) -> Iterator[Any]:
+    """The batches of a file as the hub's `datasets` writes it: a stream, of which slices are taken."""
+    from pyarrow import ipc
+
+    with path.open("rb") as file, ipc.open_stream(file) as batches:
+        for batch in batches:
+            yield from (batch.slice(start, 256) for start in range(0, batch.num_rows, 256))

@@ -2,6 +2,6 @@
 
 from moa.evaluate.tasks.exact import check_answer
 from moa.evaluate.tasks.load import count_items, load_items
-from moa.evaluate.tasks.override import with_baseline, with_data
+from moa.evaluate.tasks.override import with_baseline, with_data, without_baseline
 
-__all__ = ["check_answer", "count_items", "load_items", "with_baseline", "with_data"]
+__all__ = ["check_answer", "count_items", "load_items", "with_baseline", "with_data", "without_baseline"]

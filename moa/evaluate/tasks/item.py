@@ -38,7 +38,7 @@ def build_item(spec: EvalSpec, row: Row, name: str, seed: int) -> Item:
         id=name,
         turns=(_rendered(spec.prompt, variables, row),) if spec.prompt else turns_of(row),
         history=history_of(row, _rendered(spec.system, variables, row) if spec.system else None),
-        group=str(row.get("group") or ""),
+        group="" if (group := row.get("group")) is None else str(group),
         answer=options.answer if options.texts else _answer(spec, row),
         options=options.texts,
         checklist=_texts(row, "checklist"),

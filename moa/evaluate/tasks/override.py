@@ -25,6 +25,11 @@ def with_baseline(spec: EvalSpec, path: Path) -> EvalSpec:
     return spec.model_copy(update={"baseline": _at(spec.baseline, path)})
 
 
+def without_baseline(spec: EvalSpec) -> EvalSpec:
+    """The evaluation without recorded outputs to compare with: an entrant is the baseline."""
+    return spec.model_copy(update={"baseline": None})
+
+
 def _at(source: SourceSpec, path: Path) -> SourceSpec:
     """The source with a file's absolute path, so that no file beside the evaluation is taken for it."""
     if not path.is_file():

@@ -14,6 +14,8 @@ from moa.spec.evaluation import SourceSpec
 
 DEFAULTS: Mapping[str, tuple[str, ...]] = {"prompt": ("prompt", "instruction")}
 """Where a field is looked for that the evaluation says nothing about, if not under our own name."""
+FOLDER = "@folder"
+"""Stands for the name of the file's folder, in which some data sets keep the subject."""
 _ABSENT = object()
 
 
@@ -24,10 +26,14 @@ class Row(NamedTuple):
     place: str
     fields: Mapping[str, Any]
     source: SourceSpec
+    folder: str = ""
+    """The name of the file's folder."""
 
     def get(self, name: str) -> Any:
         """The value of our field `name`; None where the row has none of the fields that may hold it."""
-        found = (_lookup(self.fields, path) for path in paths(self.source, name))
+        found = (
+            self.folder if path == FOLDER else _lookup(self.fields, path) for path in paths(self.source, name)
+        )
         return next((value for value in found if value is not _ABSENT and value is not None), None)
 
     def refuse(self, message: str) -> UsageError:
@@ -56,7 +62,7 @@ def read(source: SourceSpec, near: Path | None) -> Iterator[Row]:
                 raise UsageError(f"{file}:{place}: expected an object, not {type(fields).__name__}")
             if not kept:
                 seen |= fields.keys()
-            row = Row(number, f"{file}:{place}", _joined(fields, source, more), source)
+            row = Row(number, f"{file}:{place}", _joined(fields, source, more), source, file.parent.name)
             number += 1
             if _wanted(row):
                 kept += 1
@@ -118,9 +124,9 @@ def _beside(source: SourceSpec, file: Path) -> Mapping[str, Mapping[str, Any]]:
     if not other.is_file():
         return {}
     return {
-        str(fields[source.join.on]): fields
+        str(fields[source.join.by]): fields
         for _, fields in read_rows(other)
-        if isinstance(fields, Mapping) and source.join.on in fields
+        if isinstance(fields, Mapping) and source.join.by in fields
     }
 
 
@@ -129,4 +135,4 @@ def _joined(
 ) -> Mapping[str, Any]:
     if source.join is None or not more:
         return fields
-    return {**more.get(str(fields.get(source.join.on)), {}), **fields}
+    return {**more.get(str(fields.get(source.join.by)), {}), **fields}
