@@ -6,13 +6,14 @@ from pathlib import Path
 
 from moa.errors import UsageError
 from moa.evaluate.judges.base import Judge
+from moa.evaluate.judges.checklist import ChecklistJudge
 from moa.evaluate.judges.pairwise import PairwiseJudge
 from moa.evaluate.judges.panel import open_panel
+from moa.evaluate.judges.recorded import is_recorded, open_recorded
 from moa.evaluate.judges.scoring import ScoreJudge
 from moa.run.runner import Runner
 from moa.spec.evaluation import JudgeSpec
 
-RECORDED = "recorded:"
 _AGENTS = {"pairwise": "judge-pairwise", "score": "judge-score", "checklist": "checklist-answerer"}
 
 
@@ -32,6 +33,13 @@ def open_judge(
         UsageError: for a judge that cannot be; one line that says what to do.
         SpecError: for mistakes in its agent or graph.
     """
+    chosen = model or spec.model
+    if is_recorded(chosen):
+        if spec.kind != "pairwise":
+            raise UsageError(
+                f"{chosen}: recorded preferences are of pairs; this evaluation wants a {spec.kind}"
+            )
+        return open_recorded(chosen, near)
     agent = spec.agent or _AGENTS[spec.kind]
     if spec.kind == "pairwise":
         panel = open_panel(spec, agent, runner, "preference", model=model, near=near)
@@ -39,4 +47,7 @@ def open_judge(
     if spec.kind == "score":
         panel = open_panel(spec, agent, runner, "score", model=model, near=near)
         return ScoreJudge(panel, scale=spec.scale, seed=seed)
-    raise UsageError(f"no judge of kind {spec.kind!r} yet")
+    panel = open_panel(spec, agent, runner, "preference", model=model, near=near)
+    alone = spec.model_copy(update={"graph": None, "samples": 1})
+    writer = open_panel(alone, spec.writer, runner, "text", model=model, near=near)
+    return ChecklistJudge(panel, writer, seed=seed)

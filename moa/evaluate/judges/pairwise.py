@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from moa.evaluate.judges.base import JudgedKind, all_of, check_answered, opponent
-from moa.evaluate.judges.fence import dress
 from moa.evaluate.judges.order import mirrored, swaps
 from moa.evaluate.judges.panel import Panel, fingerprint
-from moa.evaluate.judges.showing import history_of, joined
+from moa.evaluate.judges.showing import pair
 from moa.evaluate.records import Answer, Item, Verdict
 from moa.spec.evaluation import Order
 
@@ -52,7 +50,8 @@ class PairwiseJudge:
 
     async def _judge(self, item: Item, answer: Answer, other: Answer, swapped: bool) -> Verdict:
         shown = (answer, other) if swapped else (other, answer)
-        ruling = await self.panel.ask(item.turns[-1], self._given(item, [each.outputs for each in shown]))
+        given = pair(item, shown[0].outputs, shown[1].outputs, self.seed, self.labels)
+        ruling = await self.panel.ask(item.turns[-1], given)
         value, grade, details = ruling.value, ruling.grade, dict(ruling.details)
         if value is not None and not swapped:
             value = 1 - value
@@ -69,24 +68,6 @@ class PairwiseJudge:
             details=details,
             spent=ruling.spent,
         )
-
-    def _given(self, item: Item, shown: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-        """What the templates see; the same for equal texts, whoever wrote them."""
-        history = history_of(item)
-        first, second = (joined(outputs) for outputs in shown)
-        reference = joined(item.references) if item.references else ""
-        told = [turn["text"] for turn in history]
-        worn = dress(self.seed, [*told, *item.turns, reference, *item.checklist, first, second], self.labels)
-        return {
-            "history": history,
-            "instruction": joined(item.turns),
-            "first": first,
-            "second": second,
-            "labels": list(worn.labels),
-            "fence": worn.fence,
-            "reference": reference,
-            "checklist": list(item.checklist),
-        }
 
     def _verdict(self, item: Item, answer: Answer, other: Answer, **fields: Any) -> Verdict:
         return Verdict(

@@ -20,7 +20,6 @@ from moa.nodes.preference import Preference
 from moa.run.execution import FATAL
 from moa.run.reply import NodeResult, Reply
 from moa.run.runner import Runner
-from moa.spec.agent import AgentSpec
 from moa.spec.catalogue import is_path, load_agent, load_graph
 from moa.spec.evaluation import JudgeSpec
 
@@ -54,6 +53,7 @@ class Panel:
     def __init__(self, plan: Plan, runner: Runner, reads: str) -> None:
         self.plan = plan
         self.runner = runner
+        self.reads = reads
         _check(plan, reads)
 
     @property
@@ -72,7 +72,7 @@ class Panel:
         reply = await self.runner.attempt(self.plan, question, reuse=reuse, given=given)
         if isinstance(reply.error, FATAL):
             raise reply.error
-        return _ruling(self.plan, reply)
+        return _ruling(self.plan, reply, self.reads)
 
 
 def open_panel(
@@ -145,7 +145,7 @@ def judging(plan: Plan) -> list[PlanNode]:
     return [node for node in heard if node.agent is not None and node.select is None]
 
 
-def _ruling(plan: Plan, reply: Reply) -> Ruling:
+def _ruling(plan: Plan, reply: Reply, reads: str) -> Ruling:
     spent = spent_on(reply)
     members = _members(plan, reply)
     details: dict[str, JsonValue] = {"members": members} if len(members) > 1 else {}
@@ -154,6 +154,8 @@ def _ruling(plan: Plan, reply: Reply) -> Ruling:
         return Ruling(state, None, "", None, None, details | {"error": str(reply.error)}, spent)
     answer = reply.answer
     value = answer.responses[0].value if answer.responses else None
+    if reads == "text":
+        value = answer.text
     if value is None:
         return Ruling(_unread(answer), None, answer.text, None, None, details, spent)
     method, grade = _how(plan, reply, value)
@@ -204,8 +206,3 @@ def spent_on(reply: Reply) -> Spent:
         output_tokens=reply.usage.output_tokens,
         cost=None if None in worth else sum(cost for cost in worth if cost is not None),
     )
-
-
-def agent_named(name: str, near: Path | None) -> AgentSpec:
-    """An agent of the catalogue or of a file beside the evaluation."""
-    return load_agent(name, near).spec

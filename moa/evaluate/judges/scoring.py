@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from moa.evaluate.judges import showing
 from moa.evaluate.judges.base import JudgedKind, VerdictState, all_of, check_answered
-from moa.evaluate.judges.fence import dress
 from moa.evaluate.judges.panel import Panel, Ruling, fingerprint
-from moa.evaluate.judges.showing import history_of
 from moa.evaluate.records import Answer, Item, Verdict
 
 
@@ -40,7 +37,9 @@ class ScoreJudge:
         return await all_of(self._judge(item, answer, turn) for turn in range(len(answer.outputs)))
 
     async def _judge(self, item: Item, answer: Answer, turn: int) -> Verdict:
-        ruling = await self.panel.ask(item.turns[turn], self._given(item, answer, turn))
+        scale = {"lowest": _number(self.scale[0]), "highest": _number(self.scale[1])}
+        given = showing.turn(item, answer, turn, self.seed) | scale
+        ruling = await self.panel.ask(item.turns[turn], given)
         state, value = self._on_scale(ruling)
         return Verdict(
             item=item.id,
@@ -61,26 +60,6 @@ class ScoreJudge:
             return ruling.state, None
         value = float(ruling.value)
         return ("ok", value) if self.scale[0] <= value <= self.scale[1] else ("unparsed", None)
-
-    def _given(self, item: Item, answer: Answer, turn: int) -> dict[str, Any]:
-        history = history_of(item)
-        for asked, said in zip(item.turns[:turn], answer.outputs[:turn], strict=True):
-            history += [{"role": "user", "text": asked}, {"role": "assistant", "text": said}]
-        references = list(item.references[: turn + 1])
-        reference = item.references[turn] if turn < len(item.references) else ""
-        texts = [*(each["text"] for each in history), item.turns[turn], *references, *item.checklist]
-        worn = dress(self.seed, [*texts, answer.outputs[turn]])
-        return {
-            "history": history,
-            "instruction": item.turns[turn],
-            "response": answer.outputs[turn],
-            "fence": worn.fence,
-            "reference": reference,
-            "references": references,
-            "checklist": list(item.checklist),
-            "lowest": _number(self.scale[0]),
-            "highest": _number(self.scale[1]),
-        }
 
 
 def _number(value: float) -> int | float:
