@@ -48,6 +48,14 @@ class Graph:
 
     `graph.agent(...)` and `graph.select(...)` add nodes; assigning one to an attribute names it, so
     `graph.answer = graph.agent(...)` is the node that answers. `spec` is what a YAML file would hold.
+
+    Args:
+        name: what the graph is called.
+        description: what it does, in words.
+        source: the paper that it comes from.
+        slots: what each slot is for; where given, it must list all of them.
+        answer: the name of the node that answers; by default `answer`, else the only one that nobody hears.
+        overflow: what to do when references do not fit a context window.
     """
 
     name: str
@@ -61,29 +69,33 @@ class Graph:
         *,
         description: str = "",
         source: str | None = None,
+        slots: Mapping[str, str] | None = None,
+        answer: str | None = None,
         overflow: Overflow = "truncate",
     ) -> None:
         self.name = name
         self.revision = 0
-        self._about: dict[str, Any] = {"description": description, "source": source, "overflow": overflow}
+        self._about: dict[str, Any] = {
+            "description": description,
+            "source": source,
+            "slots": dict(slots or {}),
+            "overflow": overflow,
+        }
         self._nodes: dict[str, dict[str, Any]] = {}
         self._handles: dict[str, Node] = {}
         self._bindings = Bindings()
         self._near: Path | None = None
-        self._answer: str | None = None
+        self._answer = answer
 
     @classmethod
     def from_spec(cls, spec: GraphSpec, *, near: Path | None = None) -> Graph:
         """A graph with the nodes of `spec`; `near` is the folder that its relative paths mean."""
-        graph = cls(
-            spec.name or "graph", description=spec.description, source=spec.source, overflow=spec.overflow
-        )
-        graph._about["slots"] = dict(spec.slots)
+        about = {field: getattr(spec, field) for field in GraphSpec.model_fields if field != "nodes"}
+        graph = cls(**about)
         graph._near = near
-        graph._answer = spec.answer
+        graph._handles = {name: Node(graph, name) for name in spec.nodes}
         for name, node in spec.nodes.items():
-            graph._nodes[name] = {"spec": node}
-            graph._handles[name] = Node(graph, name)
+            graph._nodes[name] = graph._linked({key: getattr(node, key) for key in node.model_fields_set})
         return graph
 
     def agent(
@@ -97,7 +109,7 @@ class Graph:
         name: str | None = None,
         window: Window | Mapping[str, int] | None = None,
         subsets: Subsets | Mapping[str, int] | str | None = None,
-        rounds: Rounds | int | None = None,
+        rounds: Rounds | Mapping[str, Any] | int | None = None,
         sampling: Sampling | Mapping[str, Any] | None = None,
         vars: Mapping[str, JsonValue] | None = None,
         quorum: int | None = None,
@@ -137,7 +149,7 @@ class Graph:
         name: str | None = None,
         sampling: Sampling | Mapping[str, Any] | None = None,
         vars: Mapping[str, JsonValue] | None = None,
-        rounds: Rounds | int | None = None,
+        rounds: Rounds | Mapping[str, Any] | int | None = None,
         quorum: int | None = None,
         deadline: float | None = None,
         timeout: float | None = None,
@@ -164,7 +176,10 @@ class Graph:
     @property
     def spec(self) -> GraphSpec:
         """The specification; raises `SpecError` with every mistake at once."""
-        nodes = {name: _node_spec(fields) for name, fields in self._nodes.items()}
+        nodes = {
+            name: {key: _named(value) for key, value in fields.items() if value is not None}
+            for name, fields in self._nodes.items()
+        }
         about = {key: value for key, value in self._about.items() if value}
         return spec_from(GraphSpec, {"name": self.name, **about, "nodes": nodes, "answer": self._answer})
 
@@ -201,7 +216,8 @@ class Graph:
         models: str | Path | Mapping[str, ModelSpec] | None = None,
         given: Given = None,
     ) -> Reply:
-        """`run` for code that is not asynchronous."""
+        """`run` for code that is not asynchronous; raises `UsageError` inside a running event loop."""
+        _refuse_running_loop()
         return asyncio.run(
             self.run(
                 question, store=store, seed=seed, budget=budget, timeout=timeout, models=models, given=given
@@ -240,7 +256,7 @@ class Graph:
     def _add(self, name: str, fields: dict[str, Any]) -> Node:
         if name in self._nodes:
             raise SpecError(f"the graph {self.name!r} has a node {name!r} already: give another `name`")
-        self._nodes[name] = {**fields, "inputs": self._input_names(fields.get("inputs"))}
+        self._nodes[name] = self._linked(fields)
         self._handles[name] = Node(self, name)
         self.revision += 1
         return self._handles[name]
@@ -252,27 +268,40 @@ class Graph:
         return name
 
     def _name_node(self, node: Node, name: str) -> None:
-        """Rename a node, keeping its place among the others and every input that mentions it."""
+        """Rename a node, keeping its place among the others and everything that mentions it."""
         if node.graph is not self:
             raise UsageError(f"{node!r} belongs to another graph")
+        if name in self.__dict__ or hasattr(Graph, name):
+            raise UsageError(f"every graph has an attribute `{name}`: call the node something else")
         if name != node.name and name in self._nodes:
             raise SpecError(f"the graph {self.name!r} has a node {name!r} already")
         old, node.name = node.name, name
-        self._nodes = {name if key == old else key: value for key, value in self._nodes.items()}
+        self._nodes = {name if key == old else key: fields for key, fields in self._nodes.items()}
         self._handles[name] = self._handles.pop(old)
+        if self._answer == old or name == "answer":
+            self._answer = None if name == "answer" else name
         self.revision += 1
 
-    def _input_names(self, inputs: Inputs | None) -> Any:
-        """Inputs as they were given, checked, with nodes that later renames still reach."""
-        if isinstance(inputs, Mapping):
-            return {role: self._input_names(hears) for role, hears in inputs.items()}
-        if isinstance(inputs, Node):
-            if inputs.graph is not self:
-                raise UsageError(f"{inputs!r} belongs to another graph")
-            return inputs
-        if inputs is None or isinstance(inputs, str):
-            return inputs
-        return [self._input_names(item) for item in inputs]
+    def _linked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """A node's fields with nodes for their names, which later renames change."""
+        linked = {**fields, "inputs": self._link(fields.get("inputs"))}
+        rounds = fields.get("rounds")
+        if isinstance(rounds, Rounds):
+            rounds = rounds.model_dump(exclude_none=True)
+        if isinstance(rounds, Mapping) and "replace" in rounds:
+            rounds = {**rounds, "replace": self._link(rounds["replace"])}
+        return {**linked, "rounds": rounds}
+
+    def _link(self, named: Any) -> Any:
+        if isinstance(named, Node) and named.graph is not self:
+            raise UsageError(f"{named!r} belongs to another graph")
+        if isinstance(named, str):
+            return self._handles.get(named, named)
+        if isinstance(named, Mapping):
+            return {role: self._link(hears) for role, hears in named.items()}
+        if isinstance(named, Sequence):
+            return [self._link(item) for item in named]
+        return named
 
 
 def load(graph: str | Path, *, models: str | Mapping[str, str] | None = None) -> Graph:
@@ -287,19 +316,23 @@ def load(graph: str | Path, *, models: str | Mapping[str, str] | None = None) ->
     return loaded.bind(models) if models else loaded
 
 
+def _refuse_running_loop() -> None:
+    """A notebook runs a loop already, in which only `await` works."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError("an event loop is running here (a notebook?): write `await graph.run(...)`")
+
+
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The wiring and settings of a node that were given."""
     fields = NodeSpec.model_fields.keys() - {"agent", "select"}
     return {key: value for key, value in arguments.items() if key in fields and value is not None}
 
 
-def _node_spec(fields: Mapping[str, Any]) -> Any:
-    if "spec" in fields:
-        return fields["spec"]
-    return {key: _named(value) for key, value in fields.items() if value is not None}
-
-
 def _named(value: Any) -> Any:
+    """Nodes by their names, at any depth."""
     if isinstance(value, Node):
         return value.name
     if isinstance(value, list):

@@ -61,35 +61,23 @@ def _graph_problems(graph: Examined[GraphSpec], path: Path) -> list[Problem]:
     """Mistakes in the wiring; where something that decides it had to be left out, only wrong names."""
     from moa.graph.check import misnamed, mistakes
     from moa.graph.compile import catalogue_agents
+    from moa.spec.prompts import without_bad_prompts
 
     if graph.spec is None:
         return []
     agents = catalogue_agents(path)
     lost = [place for place in graph.lost if _decides_wiring(place)]
     if not lost:
-        found = mistakes(_without_bad_prompts(graph.spec), agents)
+        found = mistakes(without_bad_prompts(graph.spec), agents)
     elif any(len(place) < 3 for place in lost):
         return []  # a whole node could not be read: others may well hear it
     else:
         found = [
             mistake
-            for mistake in misnamed(_without_bad_prompts(graph.spec), agents)
+            for mistake in misnamed(without_bad_prompts(graph.spec), agents)
             if not any(mistake.loc[: len(place)] == place for place in lost)
         ]
     return [graph.document.problem(mistake.loc, mistake.message) for mistake in found]
-
-
-def _without_bad_prompts(spec: GraphSpec) -> GraphSpec:
-    """The graph without the templates whose mistakes are already known, so that none shows twice."""
-    from moa.spec.agent import AgentSpec
-    from moa.spec.prompts import prompt_mistakes
-
-    nodes = dict(spec.nodes)
-    for name, node in spec.nodes.items():
-        if isinstance(node.agent, AgentSpec) and prompt_mistakes(node.agent, node.vars):
-            silent = node.agent.model_copy(update={"system": None, "user": None})
-            nodes[name] = node.model_copy(update={"agent": silent, "vars": {}})
-    return spec.model_copy(update={"nodes": nodes})
 
 
 def _decides_wiring(place: tuple[str | int, ...]) -> bool:

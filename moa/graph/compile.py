@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 from moa.errors import Problem, SpecError, UsageError
 from moa.graph.bind import Bindings
 from moa.graph.check import Examined, examine
-from moa.graph.mistake import Loc
+from moa.graph.mistake import Loc, Mistake
 from moa.graph.part import Part
 from moa.graph.plan import Plan, PlanNode
 from moa.graph.wiring import Wired
 from moa.spec.agent import AgentSpec
 from moa.spec.graph import GraphSpec
+from moa.spec.prompts import prompt_mistakes, without_bad_prompts
 
 Agents = Callable[[str], AgentSpec]
 Locate = Callable[[Loc, str], Problem]
@@ -41,10 +42,12 @@ def compile_graph(
     """
     if bindings is not None:
         _refuse_foreign_slots(spec, bindings)
-    examined = examine(spec, agents or catalogue_agents(near), bindings)
-    if examined.mistakes:
+    unfit = list(_prompt_mistakes(spec))
+    sound = without_bad_prompts(spec) if unfit else spec
+    examined = examine(sound, agents or catalogue_agents(near), bindings)
+    if found := [*examined.mistakes, *unfit]:
         place = locate or _nowhere
-        raise SpecError([place(mistake.loc, mistake.message) for mistake in examined.mistakes])
+        raise SpecError([place(mistake.loc, mistake.message) for mistake in found])
     return _plan(spec, examined, bindings)
 
 
@@ -67,6 +70,14 @@ def _refuse_foreign_slots(spec: GraphSpec, bindings: Bindings) -> None:
     for slot in sorted(bindings.slots.keys() - bindings.shared - {*slots}):
         has = f"its slots: {', '.join(slots)}" if slots else "it names its models itself"
         raise UsageError(f"the graph has no slot `{slot}`; {has}")
+
+
+def _prompt_mistakes(spec: GraphSpec) -> Iterator[Mistake]:
+    """Mistakes in the templates of agents written in place: those of a file were found when it was read."""
+    for name, node in spec.nodes.items():
+        if isinstance(node.agent, AgentSpec):
+            for field, mistake in prompt_mistakes(node.agent, node.vars):
+                yield Mistake(("nodes", name, "agent", field), mistake.message)
 
 
 def _nowhere(loc: Loc, message: str) -> Problem:

@@ -66,6 +66,16 @@ def find_prompt_problems(spec: Spec, document: Document, lost: Iterable[Path] = 
     ]
 
 
+def without_bad_prompts(spec: GraphSpec) -> GraphSpec:
+    """The graph without the templates that have mistakes, so that none of them shows a second time."""
+    nodes = dict(spec.nodes)
+    for name, node in spec.nodes.items():
+        if isinstance(node.agent, AgentSpec) and prompt_mistakes(node.agent, node.vars):
+            silent = node.agent.model_copy(update={"system": None, "user": None})
+            nodes[name] = node.model_copy(update={"agent": silent, "vars": {}})
+    return spec.model_copy(update={"nodes": nodes})
+
+
 def _may_declare(place: Path, loc: Path) -> bool:
     """Whether the value at `place` may have declared names for the templates of the agent at `loc`."""
     if loc and place[:3] == (*loc[:2], "vars"):
