@@ -10,7 +10,20 @@ import typer
 
 from moa import __version__
 
-COMMANDS = ("run", "batch", "chat", "plan", "graph", "list", "show", "models", "validate", "schema", "store")
+COMMANDS = (
+    "run",
+    "batch",
+    "chat",
+    "plan",
+    "graph",
+    "list",
+    "show",
+    "models",
+    "validate",
+    "schema",
+    "store",
+    "score",
+)
 """Each is a module `moa.cli.<name>_` with a function or a typer app called `command`."""
 
 app = typer.Typer(

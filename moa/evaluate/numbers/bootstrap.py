@@ -89,7 +89,7 @@ def _sizes(n: int, replicates: int) -> Iterator[int]:
 def _over(statistic: Counted, counts: Iterator[Floats]) -> Floats:
     """The statistic's values wherever it is defined."""
     values = np.concatenate([statistic(some) for some in counts])
-    return values[~np.isnan(values)]
+    return np.asarray(values[~np.isnan(values)])
 
 
 def mean_of(values: Floats) -> Counted:
@@ -98,7 +98,7 @@ def mean_of(values: Floats) -> Counted:
     filled = np.where(known, values, 0.0)
 
     def mean(counts: Floats) -> Floats:
-        totals = counts @ known
+        totals = counts @ known.astype(np.float64)
         return np.asarray(np.where(totals > 0, counts @ filled / np.maximum(totals, 1), np.nan))
 
     return mean
