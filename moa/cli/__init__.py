@@ -22,6 +22,8 @@ COMMANDS = (
     "validate",
     "schema",
     "store",
+    "eval",
+    "compare",
     "score",
 )
 """Each is a module `moa.cli.<name>_` with a function or a typer app called `command`."""

@@ -49,13 +49,25 @@ def compile_from(graph: str, bindings: Bindings | None) -> Plan:
 
 def check_before_asking(plan: Plan, bindings: Bindings, prompt: str | None = None) -> None:
     """Refuse before any call what cannot work: models that nobody knows, prompts that can never fit."""
+    note_default_model([plan], bindings)
+    check_fits(plan, bindings, prompt)
+
+
+def note_default_model(plans: Iterable[Plan], bindings: Bindings) -> None:
+    """Say so where the embedded model answers because no other was named."""
+    from moa.graph.bind import DEFAULT_MODEL
+
+    asked = {name for plan in plans for name in plan.models}
+    if asked == {DEFAULT_MODEL} and not (bindings.slots or bindings.rest):
+        tell(f"note: no model is bound, so {DEFAULT_MODEL} answers: a smoke model; -m MODEL binds a real one")
+
+
+def check_fits(plan: Plan, bindings: Bindings, prompt: str | None = None) -> None:
+    """Refuse models that nobody knows and prompts that can never fit."""
     from moa.backends.resolve import model_spec
     from moa.errors import Problem, SpecError
-    from moa.graph.bind import DEFAULT_MODEL
     from moa.graph.context import check_context
 
-    if set(plan.models) == {DEFAULT_MODEL} and not (bindings.slots or bindings.rest):
-        tell(f"note: no model is bound, so {DEFAULT_MODEL} answers: a smoke model; -m MODEL binds a real one")
     report = check_context(plan, lambda name: model_spec(name, bindings.models), prompt=prompt)
     if report.mistakes:
         raise SpecError([Problem(mistake.message) for mistake in report.mistakes])

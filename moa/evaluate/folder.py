@@ -5,13 +5,14 @@ DIR/items.jsonl                 what is asked
 DIR/answers/ENTRANT.jsonl       what each entrant said, in the items' order
 DIR/verdicts/ENTRANT.jsonl      every judgment of those answers
 DIR/outputs/ENTRANT.json        the same answers as AlpacaEval's command reads them
+DIR/store.sqlite                every reply of a model, unless another store was named
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +20,12 @@ from pydantic import ValidationError
 
 from moa.errors import UsageError
 from moa.evaluate.records import Answer, Experiment, Item, Record, Verdict
+from moa.run.output import LIST, dumped
 
 R = TypeVar("R", bound=Record)
+
+LONGEST = 120
+"""Characters of a file's name, at most; file systems end at 255 bytes."""
 
 
 class Folder:
@@ -30,19 +35,29 @@ class Folder:
         self.path = path
 
     @property
+    def experiment_path(self) -> Path:
+        """Where it says what is run here."""
+        return self.path / "experiment.json"
+
+    @property
+    def items_path(self) -> Path:
+        """Where the items are."""
+        return self.path / "items.jsonl"
+
+    @property
     def experiment(self) -> Experiment:
         """What is run here; raises `UsageError` where `path` is no experiment."""
-        place = self.path / "experiment.json"
+        place = self.experiment_path
         try:
             return Experiment.model_validate_json(place.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise UsageError(f"{self.path} is no experiment: it has no experiment.json") from None
         except ValidationError as error:
             raise UsageError(f"{place}: {_first(error)}") from None
 
     def items(self) -> Iterator[Item]:
         """What is asked, in order."""
-        return read_lines(self.path / "items.jsonl", Item)
+        return read_lines(self.items_path, Item)
 
     def answers(self, entrant: str) -> Iterator[Answer]:
         """What `entrant` said; nothing before it has begun."""
@@ -60,32 +75,81 @@ class Folder:
         """Where the judgments of `entrant` are."""
         return self.path / "verdicts" / f"{file_name(entrant)}.jsonl"
 
+    def outputs_path(self, entrant: str) -> Path:
+        """Where the answers of `entrant` are as AlpacaEval's command reads them."""
+        return self.path / "outputs" / f"{file_name(entrant)}.json"
+
+    def write_experiment(self, experiment: Experiment) -> None:
+        """Say what is run here, all at once."""
+        text = experiment.model_dump_json(indent=2) + "\n"
+        _write_whole(self.experiment_path, [text.encode("utf-8", "backslashreplace")])
+
+    def write_outputs(self, entrant: str) -> None:
+        """Write the answers of `entrant` for AlpacaEval: one object a turn, failed answers left out."""
+        rows = (row for item, answer in zip(self.items(), self.answers(entrant), strict=False)
+                for row in _alpaca_rows(item, answer))  # fmt: skip
+        _write_whole(self.outputs_path(entrant), _json_list(rows))
+
+
+def _alpaca_rows(item: Item, answer: Answer) -> Iterator[bytes]:
+    dataset = item.fields.get("dataset") or item.group
+    for turn, output in zip(item.turns, answer.outputs, strict=False):
+        yield dumped({"instruction": turn, "output": output, "generator": answer.entrant, "dataset": dataset})
+
+
+def _json_list(rows: Iterable[bytes]) -> Iterator[bytes]:
+    """A JSON list with a row a line."""
+    empty = True
+    for row in rows:
+        yield (LIST.head if empty else LIST.between) + row
+        empty = False
+    yield b"[]\n" if empty else LIST.tail
+
 
 def file_name(entrant: str) -> str:
     """A name that every file system takes, different for different entrants."""
-    return re.sub(r"[^\w.=,+\[\]-]", lambda found: f"%{ord(found[0]):02x}", entrant)
+    name = re.sub(r"[^\w.=,+\[\]-]", lambda found: f"%{ord(found[0]):02x}", entrant)
+    if len(name.encode()) <= LONGEST:
+        return name
+    return f"{name[: LONGEST // 4]}~{sha256(entrant.encode()).hexdigest()[:12]}"
+
+
+def line_of(record: Record) -> bytes:
+    """A record as one line of JSON."""
+    return dumped(record.model_dump(mode="json")) + b"\n"
 
 
 def read_lines(path: Path, kind: type[R]) -> Iterator[R]:
     """The records of a JSONL file; raises `UsageError` that names the line of one that is not."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            try:
-                yield kind.model_validate_json(line)
-            except ValidationError as error:
-                raise UsageError(f"{path}:{number}: {_first(error)}") from None
+            yield read_line(line, kind, path, number)
+
+
+def read_line(line: bytes, kind: type[R], path: Path, number: int) -> R:
+    """The record of one line; raises `UsageError` that names it."""
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        raise UsageError(f"{path}:{number}: {_first(error)}") from None
 
 
 def write_lines(path: Path, records: Iterable[Record]) -> None:
     """Write a whole JSONL file at once: it is there complete, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_whole(path, map(line_of, records))
+
+
+def _write_whole(path: Path, parts: Iterable[bytes]) -> None:
     part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n")
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.writelines(parts)
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _first(error: ValidationError) -> str:

@@ -44,12 +44,21 @@ class Item(Record):
 
 
 class Spent(Record):
-    """What was used, summed over calls; `cost` is None where a price is unknown."""
+    """What calls use, those included whose replies were stored already; `cost` is None where a price is unknown."""
 
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        unknown = self.cost is None or other.cost is None
+        return Spent(
+            calls=self.calls + other.calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost=None if unknown else (self.cost or 0.0) + (other.cost or 0.0),
+        )
 
 
 class Answer(Record):
@@ -63,10 +72,10 @@ class Answer(Record):
     error: str | None = None
     spent: Spent = Spent()
     latency: float = 0.0
-    """Seconds from question to answer, summed over turns."""
+    """Seconds of the calls on the longest way to the answer, summed over turns, as they took when sent."""
     warnings: tuple[str, ...] = ()
     nodes: tuple[dict[str, Any], ...] = ()
-    """`NodeResult.to_json()` of every node, with `turn` added."""
+    """Every node as in `NodeResult.to_json()`, with its `turn`; what it costs and takes where nothing is stored."""
 
     @property
     def output(self) -> str:
@@ -106,6 +115,8 @@ class Verdict(Record):
     details: Mapping[str, JsonValue] = Field(default_factory=dict)
     """Checklist answers, probabilities, what was extracted, who sat on the jury."""
     spent: Spent = Spent()
+    of: int = 1
+    """How many verdicts the item has here: a group that is shorter was cut off."""
 
 
 class Entrant(Record):
@@ -140,4 +151,7 @@ class Experiment(Record):
     limit: int | None = None
     items: int
     """How many items are asked."""
+    rests_on: Mapping[str, str] = Field(default_factory=dict)
+    """What may not change from one run to the next, in words: how answers are read, who judges, the seed."""
     fingerprint: str
+    """SHA-256 of that and of the items, whatever their order."""

@@ -85,7 +85,7 @@ class Execution:
                 for unit in self.wiring.roots:
                     self._start(unit)
         except BaseExceptionGroup as failures:
-            raise _first_of(failures) from None
+            raise first_of(failures) from None
         finally:
             for timer in self._timers.values():
                 timer.cancel()
@@ -358,7 +358,7 @@ def _mixed_seed(seed: int, question: str, node: str) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one error to report of those that ended a run together."""
     first = failures.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -55,7 +55,7 @@ class Output:
     def __enter__(self) -> Self:
         self._file = self._open()
         try:
-            _lock(self._file, self.path)
+            lock(self._file, self.path)
             self._read_answers(self._file)
         except BaseException:
             self._file.close()
@@ -183,7 +183,7 @@ def _stripped(line: bytes) -> bytes:
     return line.strip().rstrip(b",]")
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def lock(file: IO[bytes], path: Path) -> None:
     """One writer at a time; the system drops the lock even when the process is killed."""
     if sys.platform == "win32":
         return

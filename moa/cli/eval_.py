@@ -1,0 +1,163 @@
+"""`moa eval`: graphs over an evaluation, judged and compared, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moa.cli.options import ModelOption, ModelsOption, read_bindings
+from moa.cli.session import (
+    DollarsOption,
+    NoStoreOption,
+    SeedOption,
+    StoreOption,
+    TimeoutOption,
+    TokensOption,
+    at_terminal,
+    check_fits,
+    note_default_model,
+    open_runner,
+    run_async,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moa.evaluate.entrants import Contender
+    from moa.evaluate.experiment import Trials
+    from moa.evaluate.folder import Folder
+    from moa.evaluate.study import Study
+    from moa.graph.bind import Bindings
+    from moa.run.batch import Progress
+    from moa.run.runner import Runner
+
+
+def command(
+    evaluation: Annotated[
+        str, typer.Argument(metavar="EVAL", help="An evaluation of the catalogue, or a path to a YAML file.")
+    ],
+    graphs: Annotated[
+        list[str],
+        typer.Argument(metavar="GRAPH...", help="Graphs of the catalogue, or paths to YAML files."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="The experiment's folder; an existing one is resumed."
+        ),
+    ],
+    model: ModelOption = None,
+    models: ModelsOption = None,
+    judge: Annotated[
+        str | None, typer.Option("--judge", metavar="MODEL", help="Who judges, instead of the slot `judge`.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="Your own JSONL, JSON, CSV or Parquet as the data."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="A sample of N items, part of every larger one."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NODE.FIELD=V,V",
+            help="An entrant for each value (repeatable: every combination); SLOT=MODEL,MODEL sweeps models.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline", metavar="NAME", help="Whom the others are compared with (default: single)."
+        ),
+    ] = None,
+    in_flight: Annotated[
+        int, typer.Option("--in-flight", metavar="N", min=1, help="Items under way at once.")
+    ] = 64,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again what failed before.")
+    ] = False,
+    fork: Annotated[
+        bool, typer.Option("--fork", help="Where something changed, go on in a new folder beside DIR.")
+    ] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no HTML report.")] = False,
+    store: StoreOption = None,
+    no_store: NoStoreOption = False,
+    seed: SeedOption = 0,
+    budget_usd: DollarsOption = None,
+    budget_tokens: TokensOption = None,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Ask graphs the questions of an evaluation, judge the answers, and show who is better.
+
+    The same command again goes on where it stopped. More graphs and a larger --limit add to what is there.
+    """
+    from moa.evaluate.opening import STORE, opened
+    from moa.evaluate.study import study
+
+    bindings = read_bindings(model, models)
+    planned = study(
+        evaluation,
+        graphs,
+        bindings,
+        out=out,
+        judge=judge,
+        data=data,
+        limit=limit,
+        settings=settings or (),
+        baseline=baseline,
+        seed=seed,
+    )
+    _check_before_asking(planned.contenders, bindings)
+    with opened(out, planned.design, planned.items, fork=fork) as folder:
+        if folder.path != out:
+            tell(f"note: something changed, so this goes on in {folder.path}")
+        runner = open_runner(
+            bindings,
+            store=store if store or no_store else folder.path / STORE,
+            no_store=no_store,
+            seed=seed,
+            budget_usd=budget_usd,
+            budget_tokens=budget_tokens,
+            timeout=timeout,
+        )
+        trials = planned.trials(runner, folder, in_flight=in_flight, retry=retry_failed)
+        progress = run_async(_run(runner, trials, _total(folder, planned)))
+    _conclude(folder, progress, no_report=no_report)
+
+
+def _check_before_asking(contenders: Sequence[Contender], bindings: Bindings) -> None:
+    note_default_model([contender.plan for contender in contenders], bindings)
+    for contender in contenders:
+        check_fits(contender.plan, bindings)
+
+
+def _total(folder: Folder, planned: Study) -> int:
+    return folder.experiment.items * len(planned.contenders)
+
+
+async def _run(runner: Runner, trials: Trials, total: int) -> Progress:
+    from moa.cli.meter import Meter
+
+    async with runner:
+        with Meter(total, live=at_terminal()) as meter:
+            trials.report = meter
+            try:
+                return await trials.run()
+            finally:
+                meter.close(trials.progress)
+
+
+def _conclude(folder: Folder, progress: Progress, *, no_report: bool) -> None:
+    from moa.cli.compare_ import show
+    from moa.evaluate.board import board
+
+    show(board([folder]))
+    if progress.failed:
+        tell(f"{progress.failed} answers failed: the same command with --retry-failed asks them again")
+        raise typer.Exit(1)

@@ -1,0 +1,160 @@
+"""The numbers of one entrant: from columns of verdicts to estimates with error bars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from moa.evaluate.numbers.bootstrap import bootstrap_interval
+from moa.evaluate.numbers.intervals import Estimate, Floats, bounded_mean, mean
+from moa.evaluate.numbers.length_control import NO_GAMED_ROWS, GamedRows, Resampled, length_controlled
+from moa.evaluate.numbers.rewards import WILDBENCH, wildbench_score, without_long_winners
+from moa.evaluate.sheet import Sheet
+from moa.evaluate.standings import Figure
+
+LABELS = {
+    "win-rate": "win rate",
+    "length-controlled": "LC win rate",
+    "discrete-win-rate": "discrete win rate",
+    "style-controlled": "style-controlled win rate",
+    "wb-reward": "WB-Reward",
+    "wb-score": "WB-Score",
+    "mean-score": "score",
+    "pass-rate": "pass rate",
+    "accuracy": "accuracy",
+    "parse-rate": "parse rate",
+    "bradley-terry": "Bradley-Terry",
+    "elo": "Elo",
+}
+"""What people call the figures."""
+OF_KIND = {
+    "preference": ("win-rate", "length-controlled", "discrete-win-rate"),
+    "score": ("mean-score",),
+    "checklist": ("pass-rate",),
+    "correct": ("accuracy", "parse-rate"),
+}
+"""Figures that verdicts of a kind always have."""
+
+
+@dataclass(frozen=True, slots=True)
+class LengthModel:
+    """What length control rests on besides the verdicts: (n,) of each, and the baseline's gamed outputs."""
+
+    baseline_lengths: Floats
+    difficulty: Floats
+    gamed: GamedRows = NO_GAMED_ROWS
+    note: str = "newton fit, no difficulties"
+
+
+class Sizes(NamedTuple):
+    """How much is drawn to find an interval."""
+
+    bootstrap: int
+    seed: int
+
+
+class LengthControl(NamedTuple):
+    """A length-controlled win rate in percent, why it may be doubted, and how to compute it for drawn rows."""
+
+    estimate: Estimate
+    extrapolates: str | None
+    resampled: Resampled
+    rows: Floats
+    """Which of the items it rests on, as 1 and 0."""
+
+
+def names_of(asked: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
+    """The figures of an experiment: those its evaluation asks for, then those that its verdicts always have."""
+    always = [name for kind in kinds for name in OF_KIND.get(kind, ())]
+    fitting = [name for name in asked if name in always or name not in _PLAIN or not kinds]
+    return tuple(dict.fromkeys([*fitting, *always]))
+
+
+def plain_figure(name: str, sheet: Sheet, lengths: Floats) -> Figure | None:
+    """A figure that rests on the entrant's verdicts alone; None where there are none."""
+    compute = _PLAIN.get(name)
+    scores = scores_for(name, sheet, lengths)
+    known = scores[np.isfinite(scores)]
+    if compute is None or not len(known):
+        return None
+    estimate, unit, note = compute(known)
+    return Figure(name, LABELS[name], estimate, unit, note)
+
+
+def scores_for(name: str, sheet: Sheet, lengths: Floats) -> Floats:
+    """What each item adds to a figure (n,), as a fraction or on the score's own scale; NaN: nothing.
+
+    `lengths` are those of the baseline's outputs. An unread answer is wrong, and an unread reward is 0, as the
+    papers have it; other unread verdicts are left out, never a tie.
+    """
+    values = sheet.values
+    if name == "discrete-win-rate":
+        return np.where(np.isfinite(values), (np.sign(values - 0.5) + 1) / 2, np.nan)
+    if name == "accuracy":
+        return np.where(np.isfinite(sheet.read), np.nan_to_num(values), np.nan)
+    if name == "parse-rate":
+        return sheet.read
+    if name == "wb-reward":
+        return _rewards(sheet, lengths)
+    return values
+
+
+def _rewards(sheet: Sheet, lengths: Floats) -> Floats:
+    """WildBench's reward of each item after the length rule; of several verdicts the mean."""
+    rewards = np.where(np.isfinite(sheet.read), 0.0, np.nan)
+    for row, grades in sheet.grades.items():
+        worth = np.array([WILDBENCH.get(grade or "", 0.0) for grade in grades])
+        ours, theirs = (np.full(len(worth), each[row]) for each in (sheet.lengths, lengths))
+        rewards[row] = float(without_long_winners(worth, ours, theirs).mean())
+    return rewards
+
+
+def length_control(sheet: Sheet, model: LengthModel, sizes: Sizes) -> LengthControl:
+    """The length-controlled win rate; raises `UsageError` where length control has nothing to learn from."""
+    usable = np.isfinite(sheet.lengths) & np.isfinite(model.baseline_lengths)
+    arguments = (
+        sheet.values[usable],
+        model.baseline_lengths[usable],
+        sheet.lengths[usable],
+        model.difficulty[usable],
+    )
+    fitted = length_controlled(*arguments, model.gamed, fit="newton")
+    resampled = Resampled(*arguments, model.gamed, c=fitted.c)
+    estimate = bootstrap_interval(resampled, len(resampled), replicates=sizes.bootstrap, seed=sizes.seed)
+    return LengthControl(estimate, fitted.extrapolates, resampled, usable.astype(np.float64))
+
+
+def _percent(scores: Floats) -> tuple[Estimate, str, str]:
+    return bounded_mean(scores).percent(), "%", ""
+
+
+def _reward(scores: Floats) -> tuple[Estimate, str, str]:
+    return mean(scores).percent(), "", "slight wins by more than 500 characters are ties"
+
+
+def _score(scores: Floats) -> tuple[Estimate, str, str]:
+    return mean(scores), "", ""
+
+
+def _wildbench(scores: Floats) -> tuple[Estimate, str, str]:
+    return wildbench_score(scores).scaled(10.0), "", ""
+
+
+_PLAIN: dict[str, Callable[[Floats], tuple[Estimate, str, str]]] = {
+    "win-rate": _percent,
+    "discrete-win-rate": _percent,
+    "accuracy": _percent,
+    "parse-rate": _percent,
+    "pass-rate": _percent,
+    "mean-score": _score,
+    "wb-score": _wildbench,
+    "wb-reward": _reward,
+}
+
+
+def scale_of(name: str) -> float:
+    """What a difference of `scores_for` is multiplied with to be in the figure's unit."""
+    return {"mean-score": 1.0, "wb-score": 20.0}.get(name, 100.0)
