@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from moa.evaluate.tasks import About
     from moa.graph.plan import Plan
 
 
@@ -20,7 +21,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print the YAML of an agent or a graph, its source paper, and who hears whom.
+    """Print the YAML of an agent, a graph or an evaluation, its source, and who hears whom or what it needs.
 
     What is added to the file stands in comments, so the output is the start of a file of your own.
     """
@@ -33,13 +34,16 @@ def command(
     found = find_any(name, kind)
     entry, text = entry_at(found.kind, found.path), read_text(found.path)
     plan = _plan(found.path) if found.kind == "graphs" else None
+    known = _about(found.path) if found.kind == "evals" else None
     if as_json:
         shown = entry._asdict() | {"path": str(entry.path), "yaml": text}
-        typer.echo(json.dumps(shown | (wiring_json(plan) if plan else {}), indent=2, ensure_ascii=False))
+        more = wiring_json(plan) if plan else known._asdict() if known else {}
+        typer.echo(json.dumps(shown | more, indent=2, ensure_ascii=False))
         return
     _print_yaml(f"# {entry.path}\n{text.rstrip()}\n")
     comments = [f"source: {entry.source}"] if entry.source else []
     comments += ["", *wiring_lines(plan)] if plan else []
+    comments += _about_lines(known) if known else []
     if comments:
         typer.echo("\n".join(["", *(f"# {line}".rstrip() for line in comments)]))
 
@@ -51,6 +55,20 @@ def _plan(path: Path) -> Plan:
 
     located = load_graph(str(path))
     return compile_graph(located.spec, near=path, locate=located.document.problem)
+
+
+def _about(path: Path) -> About:
+    """What an evaluation asks and needs; nothing is downloaded."""
+    from moa.evaluate.tasks import about
+    from moa.spec.catalogue import load_eval
+
+    located = load_eval(str(path))
+    return about(located.spec, located.folder)
+
+
+def _about_lines(known: About) -> list[str]:
+    count = [] if known.items is None else [f"items: {known.items}"]
+    return [*count, *known.needs]
 
 
 def _print_yaml(text: str) -> None:

@@ -9,17 +9,19 @@ import typer
 
 if TYPE_CHECKING:
     from moa.errors import Problem
+    from moa.spec.evaluation import EvalSpec
     from moa.spec.graph import GraphSpec
     from moa.spec.loader import Examined
 
 
 def command(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Agent, graph and models files, in any mixture.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Agent, graph, models and evaluation files, in any mixture."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of mistakes.")] = False,
 ) -> None:
-    """Check agent, graph and models files; every mistake is a line `file:line:column: message`."""
+    """Check agent, graph, models and evaluation files; every mistake is a line `file:line:column: message`."""
     import json
 
     from moa.errors import SpecError
@@ -41,12 +43,16 @@ def _problems(path: Path) -> list[Problem]:
     """All mistakes in one file, in the order of its lines."""
     from moa.errors import Problem, SpecError, UsageError
     from moa.spec.document import parse_leniently
+    from moa.spec.evaluation import EvalSpec
     from moa.spec.graph import GraphSpec
     from moa.spec.loader import examine, in_order, kind_of, read_text
 
     try:
         text = read_text(path)
         kind = kind_of(parse_leniently(text, str(path)).document.data)
+        if kind is EvalSpec:
+            found = examine(text, str(path), EvalSpec)
+            return in_order([*found.problems, *_judge_problems(found, path)])
         if kind is not GraphSpec:
             return examine(text, str(path), kind).problems
         graph = examine(text, str(path), GraphSpec)
@@ -55,6 +61,28 @@ def _problems(path: Path) -> list[Problem]:
         return error.problems
     except UsageError as error:
         return [Problem(str(error))]
+
+
+def _judge_problems(found: Examined[EvalSpec], path: Path) -> list[Problem]:
+    """Judges that nobody has: an agent, a graph, or who writes the checklist."""
+    from moa.errors import UsageError
+    from moa.spec.catalogue import Kind, find
+
+    judge = found.spec.judge if found.spec else None
+    if judge is None or any(place[0] == "judge" for place in found.lost):
+        return []
+    named: list[tuple[str, Kind, str | None]] = [
+        ("agent", "agents", judge.agent),
+        ("graph", "graphs", judge.graph),
+        ("writer", "agents", judge.writer if "writer" in judge.model_fields_set else None),
+    ]
+    problems = []
+    for field, kind, name in named:
+        try:
+            _ = name is None or find(kind, name, path)
+        except UsageError as error:
+            problems.append(found.document.problem(("judge", field), str(error)))
+    return problems
 
 
 def _graph_problems(graph: Examined[GraphSpec], path: Path) -> list[Problem]:

@@ -22,6 +22,8 @@ Number = Literal[
     "pass-rate",
     "accuracy",
     "parse-rate",
+    "bradley-terry",
+    "elo",
 ]
 """Figures that a report can show, in the words of the papers that they come from."""
 

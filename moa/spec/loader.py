@@ -18,6 +18,7 @@ from moa.spec.graph import GraphSpec
 from moa.spec.mistakes import Mistake, find_mistakes
 from moa.spec.model import ModelSpec, ModelsSpec
 from moa.spec.prompts import find_prompt_problems
+from moa.spec.questions import find_question_problems
 from moa.spec.repair import is_upset, repair
 from moa.spec.words import nearest
 
@@ -148,6 +149,7 @@ def examine(text: str, source: str, kind: type[T]) -> Examined[T]:
     if spec is not None:
         spec = _named(spec, source)
         problems += find_prompt_problems(spec, document, lost)
+        problems += find_question_problems(spec, document, lost)
     return Examined(spec, document, in_order(problems), lost)
 
 

@@ -59,7 +59,7 @@ def find_prompt_problems(spec: Spec, document: Document, lost: Iterable[Path] = 
     An agent that `lost` some of the names that it declares is left out.
     """
     return [
-        _at_line((*loc, found.field), found.mistake, document)
+        at_line((*loc, found.field), found.mistake, document)
         for loc, agent, extra in _agents(spec)
         if not any(_may_declare(place, loc) for place in lost)
         for found in prompt_mistakes(agent, extra)
@@ -94,7 +94,7 @@ def _agents(spec: Spec) -> Iterator[tuple[Path, AgentSpec, Iterable[str]]]:
                 yield ("nodes", name, "agent"), node.agent, node.vars
 
 
-def _at_line(loc: Path, mistake: TemplateMistake, document: Document) -> Problem:
+def at_line(loc: Path, mistake: TemplateMistake, document: Document) -> Problem:
     """The mistake at its own line of the file where YAML keeps lines, else at the template's start."""
     node = document.node(loc)
     start = document.problem(loc, mistake.message)

@@ -12,10 +12,16 @@ from pydantic import BaseModel
 
 from moa.errors import UsageError
 from moa.spec.agent import AgentSpec, Arity, Sampling, Spec
+from moa.spec.evaluation import AnswerSpec, BaselineSpec, EvalSpec, JoinSpec, JudgeSpec, SourceSpec
 from moa.spec.graph import GraphSpec, NodeSpec, Rounds, Select, Subsets, Window
 from moa.spec.model import Limits, ModelSpec, ModelsSpec, Price
 
-FILES: dict[str, type[Spec]] = {"agent": AgentSpec, "graph": GraphSpec, "models": ModelsSpec}
+FILES: dict[str, type[Spec]] = {
+    "agent": AgentSpec,
+    "graph": GraphSpec,
+    "models": ModelsSpec,
+    "eval": EvalSpec,
+}
 """The kinds of file that users write."""
 
 _PARTS = (
@@ -31,6 +37,12 @@ _PARTS = (
     ModelSpec,
     Price,
     Limits,
+    EvalSpec,
+    SourceSpec,
+    BaselineSpec,
+    JoinSpec,
+    AnswerSpec,
+    JudgeSpec,
 )
 _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     Arity.__name__: [
@@ -53,7 +65,7 @@ _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of a file of `kind`: `agent`, `graph` or `models`.
+    """The JSON schema (draft 2020-12) of a file of `kind`: `agent`, `graph`, `models` or `eval`.
 
     The short forms are part of it: `select: majority`, `subsets: all`, `rounds: 3`, an arity of `1+`.
     """

@@ -94,15 +94,19 @@ def render(template: str, variables: Mapping[str, Any], agent: str = "") -> str:
         raise SpecError(f"{whose}the template cannot be filled in: {redact(str(error))}") from error
 
 
-def check(template: str, known: Iterable[str]) -> list[TemplateMistake]:
-    """The mistakes that show without filling `template` in: its syntax, and names that nobody gives it."""
+def check(template: str, known: Iterable[str] | None) -> list[TemplateMistake]:
+    """The mistakes that show without filling `template` in: its syntax, and names that nobody gives it.
+
+    Where `known` is None, any name may turn out to be there.
+    """
     try:
         tree = _JINJA.parse(template)
         _compiled(template)
     except TemplateSyntaxError as error:
         return [TemplateMistake(error.lineno, f"template: {_syntax(error)}")]
-    names = {*known}
-    unknown = meta.find_undeclared_variables(tree) - names - _JINJA.globals.keys()
+    asked = meta.find_undeclared_variables(tree)
+    names = asked if known is None else {*known}
+    unknown = asked - names - _JINJA.globals.keys()
     mistakes = [_unknown_name(tree, word, names) for word in unknown]
     mistakes += [
         TemplateMistake(node.lineno, "template: takes no other files") for node in tree.find_all(_OTHER_FILES)
