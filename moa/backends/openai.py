@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from yarl import URL
 
-from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request
+from moa.backends.base import LABELS, Choice, Completion, Delta, Emit, Message, Request
 from moa.backends.counting import Counter, listed_window
 from moa.backends.failures import Refused, Subject, failure, read_error
+from moa.backends.labels import TOKEN_IDS, LabelTokens
 from moa.backends.options import read_options
 from moa.backends.providers import endpoint
 from moa.backends.quirks import Quirks
@@ -40,7 +41,7 @@ LESSONS = 12
 """Refusals that one request may learn from before the last of them stands."""
 PROBE_SECONDS = 10.0
 """How long the server may take to describe its models."""
-_ENGINE_FIELDS = frozenset({"n", "stream", "stream_options", "model", "messages"})
+_ENGINE_FIELDS = frozenset({"n", "stream", "stream_options", "model", "messages", LABELS})
 """Fields that are ours to set; in `params` they would break the count of choices or the reading."""
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
@@ -86,6 +87,7 @@ class OpenAICompatible:
         self._quirks = Quirks(self.name, preset, official=self._endpoint.base_url == preset.base_url)
         self._wire: Wire | None = None
         self._counter: Counter | None = None
+        self._labels: LabelTokens | None = None
         self._model = spec.model
         self._window: int | None = spec.context
         self._listed: list[Mapping[str, Any]] | None = None
@@ -184,7 +186,7 @@ class OpenAICompatible:
                     self._whole(request, body) if emit is None else self._stream(request, body, emit)
                 )
             except Refused as refused:
-                lesson, error = self._quirks.learn(refused.status, refused.told, body), self._failure(refused)
+                lesson, error = self._learn(refused, body, request), self._failure(refused)
             else:
                 if len(completion.choices) < n:
                     return await self._top_up(request, emit, completion)
@@ -210,8 +212,29 @@ class OpenAICompatible:
             body["priority"] = request.priority
         if self.spec.max_output is not None:
             _cap(body, self.spec.max_output)
+        if (labels := request.params.get(LABELS)) and body.get("logprobs"):
+            await self._weigh(body, labels)
         self._quirks.adapt(body)
         return body
+
+    async def _weigh(self, body: dict[str, Any], labels: Sequence[str]) -> None:
+        """Ask for the labels' own log-probabilities, where the server may know them by their tokens."""
+        at = self._endpoint
+        if at.base_url != at.preset.base_url or self.spec.tokenizer:
+            if self._labels is None:
+                root, model = URL(at.base_url), await self.model_id()
+                self._labels = LabelTokens(self.wire, root, model, tokenizer=self.spec.tokenizer)
+            if ids := await self._labels.ids(labels):
+                body[TOKEN_IDS] = ids
+                body["top_logprobs"] = max(body.get("top_logprobs", 0), len(ids) + 1)
+        self._quirks.adapt_weighed(body)
+
+    def _learn(self, refused: Refused, body: Mapping[str, Any], request: Request) -> bool:
+        """Whether the next attempt will differ from the one that was refused."""
+        quirks, status, told = self._quirks, refused.status, refused.told
+        if quirks.learn(status, told, body):
+            return True
+        return LABELS in request.params and quirks.learn_weighed(status, told, body)
 
     async def _whole(self, request: Request, body: dict[str, Any]) -> Completion:
         wire = self._wire or self._connected()

@@ -22,7 +22,7 @@ SAMPLING = (
     "random_seed",
 )
 """Fields that may be left out with a note; without any other field a request would mean something else."""
-SILENT = ("stream_options", "priority")
+SILENT = ("stream_options", "priority", "logprob_token_ids")
 """Fields that may be left out without a word."""
 
 _REFUSAL = re.compile(
@@ -38,6 +38,9 @@ _ABOUT_N = re.compile(
     re.I,
 )
 _AT_MOST = re.compile(r"(?:<=|at most|less than or equal to|up to|maximum of) *(\d+)", re.I)
+_MOST_ALTERNATIVES = re.compile(
+    rf"(?:{_AT_MOST.pattern}|between 0 and (\d+)|more than (\d+)|\bmax(?:imum)?\b\D{{0,20}}(\d+))", re.I
+)
 
 
 class Quirks:
@@ -61,6 +64,8 @@ class Quirks:
         self._refused_lengths: set[str] = set()
         self._dropped: set[str] = set()
         self._notes: dict[str, str] = {}
+        self._alternatives: int | None = None
+        """The largest `top_logprobs`; 0 where there are no log-probabilities at all."""
 
     def notes(self) -> tuple[str, ...]:
         """What the user should know: fields that change the answers and are not sent."""
@@ -81,6 +86,26 @@ class Quirks:
                 body.setdefault(new, body.pop(old))
         for name in self._dropped:
             body.pop(name, None)
+
+    def adapt_weighed(self, body: dict[str, Any]) -> None:
+        """Ask for as many log-probabilities as there are, where the caller can do with fewer, or without."""
+        if self._alternatives == 0:
+            for name in ("logprobs", "top_logprobs", "logprob_token_ids"):
+                body.pop(name, None)
+        elif self._alternatives is not None and body.get("top_logprobs", 0) > self._alternatives:
+            body["top_logprobs"] = self._alternatives
+
+    def learn_weighed(self, status: int, told: Told, body: Mapping[str, Any]) -> bool:
+        """Whether a server refuses the log-probabilities of `body`: fewer may do, or it has none."""
+        named = told.param or told.message
+        if not 400 <= status < 500 or "logprobs" not in named or "logprobs" not in body:
+            return False
+        said = _MOST_ALTERNATIVES.search(told.message)
+        bound = next((int(group) for group in said.groups() if group), 0) if said else 0
+        self._alternatives = bound if 0 < bound < body.get("top_logprobs", 0) else 0
+        if self._alternatives == 0:
+            self.note("logprobs", "gives no log-probabilities, so what it writes is read instead")
+        return True
 
     def got(self, choices: int) -> None:
         """The server sent only this many choices of more."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request, Usage
+from moa.backends.base import LABELS, Choice, Completion, Delta, Emit, Message, Request, Usage
 from moa.backends.counting import estimate
 from moa.backends.options import read_options
 from moa.backends.replay import latest_turn
@@ -141,22 +141,22 @@ class Simulated:
 
     def _choice(self, request: Request, index: int, prompt: int) -> Choice:
         draws = self._draws(request, "reply", (request.seed or 0) + index)
-        words = [] if draws.random() < self.options.empty else self._words(request.messages, draws)
+        words = [] if draws.random() < self.options.empty else self._words(request, draws)
         longest = request.params.get("max_tokens") or self.spec.max_output or len(words)
         finish = "length" if len(words) > longest else "stop"
         words = words[:longest]
         usage = Usage(0 if index else prompt, len(words), estimated=True)
         return Choice(" ".join(words), finish, usage=usage)
 
-    def _words(self, messages: Sequence[Message], draws: Random) -> list[str]:
-        answer = self._answer(messages, draws)
+    def _words(self, request: Request, draws: Random) -> list[str]:
+        answer = self._answer(request.messages, request.params.get(LABELS) or (), draws)
         start = draws.randrange(len(_WORDS))
         filler = (_WORDS[(start + index) % len(_WORDS)] for index in range(self.options.length - 4))
         return [*filler, *f"The answer is {answer}.".split()]
 
-    def _answer(self, messages: Sequence[Message], draws: Random) -> str:
-        problem = self._problem(latest_turn(messages))
-        votes = _votes(messages, problem)
+    def _answer(self, messages: Sequence[Message], named: Sequence[str], draws: Random) -> str:
+        problem = self._problem(latest_turn(messages), named)
+        votes = Counter[str]() if named else _votes(messages, problem)
         if votes and draws.random() < self.options.follow:
             most = max(votes.values())
             return _form(problem, draws.choice(sorted(vote for vote in votes if votes[vote] == most)))
@@ -165,8 +165,8 @@ class Simulated:
         right = source.random() < self.options.skill
         return _form(problem, problem.answers[0] if right else source.choice(problem.answers[1:]))
 
-    def _problem(self, text: str) -> _Problem:
-        labels = list(_labels(text))
+    def _problem(self, text: str, named: Sequence[str]) -> _Problem:
+        labels = list(named or _labels(text))
         draws = _random("truth", text)
         if labels:
             draws.shuffle(labels)
@@ -221,5 +221,8 @@ def _votes(messages: Sequence[Message], problem: _Problem) -> Counter[str]:
 
 
 def _form(problem: _Problem, answer: str) -> str:
-    """An answer as the question writes its options."""
-    return f"({answer})" if f"({answer})" in problem.text else answer
+    """An answer as the question writes its options; a judge's label as its prompt demands it."""
+    for form in (f"({answer})", f"[[{answer}]]"):
+        if form in problem.text:
+            return form
+    return answer

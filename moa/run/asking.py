@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from moa.backends.base import Delta, Message, Usage
+from moa.backends.base import LABELS, Delta, Message, Usage
 from moa.errors import BackendError, ContextOverflowError, EmptyReplyError, QuorumError
 from moa.graph.plan import PlanNode
+from moa.nodes.preference import labels_in
 from moa.nodes.prompt import render_messages
 from moa.nodes.read import read_reply
 from moa.nodes.response import Response
@@ -74,13 +75,13 @@ class Asking:
         """Samples for these inputs, each drawn or failed."""
         if not self.endpoint.ready:
             await self.endpoint.prepare()
-        window = self.endpoint.context
+        window, params = self.endpoint.context, self._params()
         for attempt in range(FITS):
             if window is None:
-                fitted = Fitted(self._render(inputs), self.unit.params)
+                fitted = Fitted(self._render(inputs), params)
             else:
                 fitting = Fitting(self.endpoint, self.unit.first.overflow, self._render, window)
-                fitted = await fitting.fit(inputs, self.unit.params)
+                fitted = await fitting.fit(inputs, params)
             drawn = await self._draw(fitted, samples, stream)
             overflow = _overflow_among(drawn)
             if overflow is None or attempt == FITS - 1:
@@ -91,6 +92,13 @@ class Asking:
         if fitted.note:
             self.execution.warn(self.unit.first.id, fitted.note)
         return drawn
+
+    def _params(self) -> Written[Mapping[str, Any]]:
+        """The request's fields; where a preference is read, with the labels whose probabilities matter."""
+        if self.agent.reads != "preference":
+            return self.unit.params
+        labels = labels_in(self.agent, self.execution.setting.given)
+        return Written({**self.unit.params.value, LABELS: list(labels)})
 
     async def _draw(
         self, fitted: Fitted, samples: tuple[int, ...], stream: bool
