@@ -6,10 +6,16 @@ a question, `invoke_agent` for a node, `chat` for a request. Content is left out
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from moa.errors import MissingExtraError
+from moa.backends.providers import endpoint
+from moa.backends.resolve import is_http, model_spec
+from moa.errors import MissingExtraError, UsageError
 from moa.run.events import (
     CallFinished,
     CallRetried,
@@ -27,6 +33,14 @@ if TYPE_CHECKING:
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
+MODEL = "gen_ai.request.model"
+CONVENTIONAL = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
+"""Providers whom the conventions call otherwise than we do."""
+
+_QUOTED = re.compile(r"""(?<!\w)(['"]).*\1(?!\w)""", re.DOTALL)
+
+Call = tuple[int, str, object]
+"""The run, the first node, and the task that asks: a selector may ask several times at once."""
 
 
 class Telemetry:
@@ -34,7 +48,7 @@ class Telemetry:
 
     Args:
         provider: a tracer provider; by default the process's own.
-        content: whether the nodes' texts are recorded too.
+        content: whether the nodes' texts are recorded too; else whatever a message quotes is left out as well.
 
     Raises `MissingExtraError` where opentelemetry is not installed.
     """
@@ -49,7 +63,8 @@ class Telemetry:
         self._content = content
         self._runs: dict[int, Span] = {}
         self._nodes: dict[tuple[int, str], Span] = {}
-        self._calls: dict[tuple[int, str], Span] = {}
+        self._calls: dict[Call, Span] = {}
+        self._models: dict[str, dict[str, Any]] = {}
         self._offset = time.time() - time.monotonic()
 
     def __call__(self, event: Event) -> None:
@@ -70,16 +85,15 @@ class Telemetry:
             case CallStarted():
                 self._start_call(event)
             case CallRetried():
-                if span := self._calls.get((event.run, event.nodes[0])):
-                    span.add_event(
-                        "retry", {"attempt": event.attempt, "delay": event.delay, "error": event.error}
-                    )
+                if span := self._calls.get(_call(event)):
+                    error = self._shown(event.error)
+                    span.add_event("retry", {"attempt": event.attempt, "delay": event.delay, "error": error})
             case CallFinished():
                 self._finish_call(event)
             case Warned():
                 span = self._nodes.get((event.run, event.node)) or self._runs.get(event.run)
                 if span:
-                    span.add_event("warning", {"message": event.message})
+                    span.add_event("warning", {"message": self._shown(event.message)})
             case _:
                 pass
 
@@ -103,24 +117,24 @@ class Telemetry:
                 "gen_ai.aggregated_usage.output_tokens": event.usage.output_tokens,
             }
         )
-        if self._content:
-            span.set_attribute("gen_ai.output.messages", event.text)
-        self._end(span, event.time, event.error if event.state in ("failed", "empty") else None)
+        if self._content and event.text:
+            span.set_attribute("gen_ai.output.messages", _messages(event))
+        failed = event.error is not None and event.state in ("failed", "empty")
+        self._end(span, event.time, f"{event.state}: {event.error}" if failed else None)
 
     def _start_call(self, event: CallStarted) -> None:
-        provider, _, model = event.model.partition(":")
-        span = self._span(
-            f"chat {event.model}", event.time, self._nodes.get((event.run, event.nodes[0])), client=True
-        )
-        span.set_attributes(
-            {OPERATION: "chat", PROVIDER: provider, "gen_ai.request.model": model or provider}
-        )
+        asked = self._models.get(event.model)
+        if asked is None:
+            asked = self._models[event.model] = _asked(event.model)
+        parent = self._nodes.get((event.run, event.nodes[0]))
+        span = self._span(f"chat {asked.get(MODEL, '')}".rstrip(), event.time, parent, client=True)
+        span.set_attributes({OPERATION: "chat", **asked})
         if len(event.nodes) > 1:
             span.set_attribute("gen_ai.request.choice.count", len(event.nodes))
-        self._calls[event.run, event.nodes[0]] = span
+        self._calls[_call(event)] = span
 
     def _finish_call(self, event: CallFinished) -> None:
-        span = self._calls.pop((event.run, event.nodes[0]), None)
+        span = self._calls.pop(_call(event), None)
         if span is None:
             return
         span.set_attributes(
@@ -135,9 +149,10 @@ class Telemetry:
 
     def _close_open(self, event: RunFinished) -> None:
         """End the spans of what was still under way when the run ended."""
-        for spans in (self._calls, self._nodes):
-            for key in [key for key in spans if key[0] == event.run]:
-                self._end(spans.pop(key), event.time, "cancelled")
+        for call in [call for call in self._calls if call[0] == event.run]:
+            self._end(self._calls.pop(call), event.time, "cancelled")
+        for node in [node for node in self._nodes if node[0] == event.run]:
+            self._end(self._nodes.pop(node), event.time, "cancelled")
 
     def _span(self, name: str, at: float, parent: Span | None, *, client: bool = False) -> Span:
         trace = self._trace
@@ -150,8 +165,49 @@ class Telemetry:
             return
         if error:
             span.set_attribute("error.type", error.partition(":")[0])
-            span.set_status(self._trace.StatusCode.ERROR, error)
+            span.set_status(self._trace.StatusCode.ERROR, self._shown(error))
         span.end(self._nanoseconds(at))
+
+    def _shown(self, message: str) -> str:
+        """A message without what it quotes, which may be what a model or a user said."""
+        return message if self._content else _QUOTED.sub("'…'", message)
 
     def _nanoseconds(self, at: float) -> int:
         return int((at + self._offset) * 1e9)
+
+
+def _messages(event: NodeFinished) -> str:
+    """A node's text as the conventions write what a model said."""
+    part = {"type": "text", "content": event.text}
+    reason = "length" if event.state == "truncated" else "stop"
+    return json.dumps([{"role": "assistant", "parts": [part], "finish_reason": reason}], ensure_ascii=False)
+
+
+def _call(event: CallStarted | CallRetried | CallFinished) -> Call:
+    try:
+        task: object = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return event.run, event.nodes[0], task
+
+
+def _asked(name: str) -> dict[str, Any]:
+    """What a model's name tells: its provider and id, and the server where there is one.
+
+    Any server with the OpenAI API is `openai` in the conventions; its address says which one it is.
+    """
+    try:
+        spec = model_spec(name)
+        url = urlsplit(endpoint(spec).base_url) if is_http(spec) else None
+    except UsageError:
+        return {MODEL: name}  # a name of the user's own, from a models.yaml or a lent backend
+    provider = spec.provider or "openai"
+    model = spec.model or (name.partition(":")[2] or provider if url is None else "")
+    asked: dict[str, Any] = {
+        PROVIDER: CONVENTIONAL.get(provider, provider),
+        **({MODEL: model} if model else {}),
+    }
+    if url is not None and url.hostname:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        asked |= {"server.address": url.hostname, "server.port": port}
+    return asked
