@@ -24,6 +24,7 @@ COMMANDS = (
     "store",
     "eval",
     "compare",
+    "report",
     "score",
 )
 """Each is a module `moa.cli.<name>_` with a function or a typer app called `command`."""

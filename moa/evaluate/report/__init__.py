@@ -1,0 +1,1 @@
+"""The report of an experiment: a page that needs no network, and plots."""
