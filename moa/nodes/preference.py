@@ -14,7 +14,8 @@ from moa.spec.agent import AgentSpec
 Labels = tuple[str, str]
 """What the first and the second candidate are called in the prompt."""
 
-_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+_EDGES = " \t\r\n*_`\"'“”‘’()[]{}#.,:;!?▁Ġ"
+"""What may stand round a label without being part of a verdict; the last two are raw tokens' spaces."""
 _MARKS = r"[*_`\"'#(\[\])]{0,6}"
 _NOUN = r"(?:(?:output|response|candidate|answer|option|choice|label|verdict)\s{0,2})?"
 _STATED = (
@@ -104,7 +105,7 @@ def _plain(label: object) -> bool:
 
 
 def _bare(text: str) -> str:
-    return _EDGES.sub("", text)
+    return text.strip(_EDGES)
 
 
 def _spoken(text: str) -> tuple[int, str]:
@@ -135,13 +136,13 @@ def _graded(said: str, labels: Labels) -> _Said | None:
     """WildBench's `X++`, `X+`, `X=Y`, ... or Arena-Hard's `X>>Y`, `X>Y`, ...; `A` stands for the first label."""
     flags = re.IGNORECASE if not _close(labels) else 0
     either = "|".join(re.escape(label) for label in labels)
-    lead = re.fullmatch(rf"\W{{0,4}}?({either})\s?(\+\+|\+)\W{{0,4}}", said.strip(), flags)
+    lead = re.fullmatch(rf"({either})\s?(\+\+|\+)", _bare(said), flags)
     if lead is not None:
         much = lead[2] == "++"
         if _same(lead[1], labels[0], labels):
             return _Said(1.0 if much else 0.75, f"A{lead[2]}")
         return _Said(0.0 if much else 0.25, f"B{lead[2]}")
-    match = re.fullmatch(rf"\W{{0,4}}?({either})\s?(>>|>|=|<<|<)\s?({either})\W{{0,4}}", said.strip(), flags)
+    match = re.fullmatch(rf"({either})\s?(>>|>|=|<<|<)\s?({either})", _bare(said), flags)
     if match is None or _same(match[1], match[3], labels):
         return None
     straight = _same(match[1], labels[0], labels)
