@@ -83,7 +83,7 @@ def shortened(text: str, length: int = 40) -> str:
 def read_reference(folder: Path | None, environ: Mapping[str, str] = os.environ) -> Reference:
     """The gamed rows and the difficulties of a folder, or the hub's (downloaded once) for None.
 
-    The difficulties are those beside the gamed rows, as the official scorer takes them; where
+    The difficulties are those beside the gamed rows, as the official scorer takes them; where a folder's
     `instruction_difficulty.csv` says otherwise there is a warning.
 
     Raises:
@@ -95,7 +95,7 @@ def read_reference(folder: Path | None, environ: Mapping[str, str] = os.environ)
     table = np.array([values for _, values in rows if not np.isnan(values[0])])
     if len(table) and not ((table[:, 0] >= 0) & (table[:, 0] <= 1)).all():
         raise UsageError(f"{gamed}: its preferences must be from 0 to 1")
-    named = gamed.with_name(DIFFICULTY) if folder else _path(None, DIFFICULTY, environ)
+    named = gamed.with_name(DIFFICULTY)
     warnings = _differences(named, difficulty) if named.is_file() else ()
     return Reference(difficulty, GamedRows(table[:, 0], table[:, 1], table[:, 2]), warnings)
 

@@ -120,7 +120,7 @@ def _score(
     warnings = list(_unjudged(annotations))
     controlled = interval = None
     if reference and keys:
-        warnings += [*reference.warnings, *keys.warnings]
+        warnings += reference.warnings
         controlled, interval = _controlled(annotations, reference, keys, options, warnings)
     raw = win_rate(judged)
     if len(judged) < 2:
@@ -167,7 +167,7 @@ def _controlled(
 ) -> tuple[LengthControlled | None, Estimate | None]:
     """The length-controlled win rate with its interval, or neither and a warning that says why."""
     keyed = keys.keyed(annotations)
-    warnings += _missing(keyed, reference, options)
+    warnings += [*keys.warnings, *_missing(keyed, reference, options)]
     if annotations.is_baseline:
         return baseline_itself(), None
     rows = (

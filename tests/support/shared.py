@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from moa.evaluate.annotations import Annotations, read_annotations
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 ALPACA_EVAL = SHARED / "alpaca_eval2"
@@ -22,3 +25,9 @@ def shared_data(*parts: str) -> Path:
 needs_alpaca_eval = pytest.mark.skipif(
     not ALPACA_EVAL.is_dir(), reason=f"AlpacaEval's annotations are not here: {ALPACA_EVAL}"
 )
+
+
+@cache
+def alpaca_eval_annotations() -> tuple[Annotations, ...]:
+    """The published judgments of 29 models, read once."""
+    return tuple(read_annotations([ALPACA_EVAL / "annotations.parquet"]))
