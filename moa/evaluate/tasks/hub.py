@@ -68,12 +68,15 @@ def _beside(name: str, near: Path | None) -> Path | None:
 def _local(source: SourceSpec, name: str, near: Path | None) -> Path:
     found = _beside(name, near)
     if found is None:
-        raise UsageError(f"no file {name}: {_option(source)} names another")
+        raise UsageError(f"no file {name}: get one and {_instead(source)}")
     return found
 
 
-def _option(source: SourceSpec) -> str:
-    return "--baseline-data FILE" if isinstance(source, BaselineSpec) else "--data FILE"
+def _instead(source: SourceSpec) -> str:
+    """What a user can do about a file that is nowhere."""
+    if isinstance(source, BaselineSpec):
+        return "name it as `path` under `baseline` in a copy of the evaluation, or compare with an entrant (--baseline)"
+    return "give it with --data FILE"
 
 
 def _known(source: SourceSpec, file: str, environ: Mapping[str, str]) -> Path | None:
@@ -113,7 +116,7 @@ def _url(source: SourceSpec, file: str, environ: Mapping[str, str]) -> str:
 
 def _fetched(source: SourceSpec, file: str, environ: Mapping[str, str]) -> Path:
     url, target = _url(source, file, environ), _own(source, file, environ)
-    remedy = f"download {url} and give it with {_option(source)}"
+    remedy = f"download {url} and {_instead(source)}"
     if is_offline(environ):
         raise UsageError(
             f"{file} of {source.hub} is not on this machine, and HF_HUB_OFFLINE is set: {remedy}"

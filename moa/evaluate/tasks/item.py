@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from pydantic import JsonValue
@@ -99,6 +100,8 @@ def _others(row: Row) -> Iterator[tuple[str, JsonValue]]:
 
 
 def _json(value: Any) -> JsonValue:
+    if isinstance(value, float) and not isfinite(value):
+        return None
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Mapping):

@@ -28,22 +28,34 @@ def load_items(
     """
     last = None if limit is None else _last_rank(spec, near, limit, seed)
     baseline = Baseline(spec.baseline, near) if spec.baseline else None
-    seen: set[int] = set()
-    for row in rows.read(spec.data, near):
-        name = _id(row)
-        if _hash(name) in seen:
-            raise _twice(spec, near, row, name)
-        seen.add(_hash(name))
-        if last is not None and _rank(name, seed) > last:
-            continue
-        item = build_item(spec, row, name, seed)
-        yield item if baseline is None else item.model_copy(update={"baseline": baseline.outputs(item)})
+    for row, name in _named(spec, near):
+        if last is None or _rank(name, seed) <= last:
+            item = build_item(spec, row, name, seed)
+            yield baseline.beside(item) if baseline else item
 
 
 def count_items(spec: EvalSpec, near: Path | None, *, limit: int | None = None) -> int:
     """How many items `load_items` will give, their contents unread."""
     count = sum(1 for _ in rows.read(spec.data, near))
     return count if limit is None else min(count, limit)
+
+
+def _named(spec: EvalSpec, near: Path | None) -> Iterator[tuple[Row, str]]:
+    """The rows with their ids, of which none comes twice; eight bytes of each are kept for that."""
+    seen: set[int] = set()
+    own: bool | None = None
+    for row in rows.read(spec.data, near):
+        name, has_own = _id(row), row.get("id") is not None
+        if own not in (None, has_own):
+            raise row.refuse(
+                "has an id, and rows before it have none" if has_own else "has no id, and rows before it do"
+            )
+        own = has_own
+        if own and _hash(name) in seen:
+            raise _twice(spec, near, row, name)
+        if own:
+            seen.add(_hash(name))
+        yield row, name
 
 
 def _id(row: Row) -> str:

@@ -49,8 +49,6 @@ def _texts(row: Row) -> list[str]:
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str) or not text.strip():
             raise row.refuse(f"its option {number} is empty or no text")
-    if len(set(texts)) < len(texts):
-        raise row.refuse("two of its options are the same")
     return texts
 
 
@@ -60,9 +58,10 @@ def _index(answer: AnswerSpec, row: Row, texts: list[str]) -> int:
     if value is None or isinstance(value, bool | list | dict):
         raise row.refuse("has no answer: expected the right option")
     found = _meanings(value, texts)
-    meant = {found[answer.given]} if answer.given in found else set() if answer.given else set(found.values())
+    ways: tuple[str, ...] = (answer.given,) if answer.given else ("text", "letter", "index", "number")
     if answer.given is None and isinstance(value, int | float):
-        meant = {found["index"]} if "index" in found else set()
+        ways = ("index",) if "index" in found else ("text",)
+    meant = {found[way] for way in ways if way in found}
     if not meant:
         raise row.refuse(f"its answer {value!r} is not among its {len(texts)} options")
     if len(meant) > 1:
@@ -74,7 +73,7 @@ def _meanings(value: Any, texts: list[str]) -> dict[str, int]:
     """What an answer may mean, by how it is given."""
     text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
     found: dict[str, int] = {}
-    if text in texts:
+    if texts.count(text) == 1:
         found["text"] = texts.index(text)
     if len(text) == 1 and text in ascii_uppercase[: len(texts)]:
         found["letter"] = ascii_uppercase.index(text)

@@ -27,7 +27,7 @@ def read_formula(text: str) -> str | None:
     if said:
         return without_filler(said[0].text) or None
     line = text.strip()
-    return line if line and "\n" not in line and len(line) <= 200 else None
+    return line if line and "\n" not in line and "\\boxed" not in line and len(line) <= 200 else None
 
 
 def same_formula(left: str, right: str) -> bool:
@@ -44,12 +44,16 @@ def _same(left: str, right: str, depth: int) -> bool:
     if depth > _DEEPEST or not left or not right:
         return False
     left, right = _values(left, right)
-    if left == right or (left.isalpha() and right.isalpha() and left.casefold() == right.casefold()):
+    if left == right or (_is_word(left) and left.casefold() == right.casefold()):
         return True
     numbers = [_number(left), _number(right)]
     if None not in numbers:
         return numbers[0] == numbers[1]
     return any(same(left, right, depth + 1) for same in (_same_list, _same_matrix, _same_brackets))
+
+
+def _is_word(text: str) -> bool:
+    return len(text) > 1 and text.isalpha()
 
 
 def _values(left: str, right: str) -> tuple[str, str]:

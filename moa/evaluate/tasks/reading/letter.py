@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from moa.evaluate.tasks.reading.verdict import boxes, spoken, verdicts, without_filler
 from moa.evaluate.tasks.reading.words import plain
 
-_NOUNS = r"choices?|options?|letter|verdict|conclusion|solution"
+_NOUNS = r"choice|option|letter|verdict|conclusion|solution"
 _OPEN, _CLOSE = r"[({\[<\s]{0,6}", r"[)}\]>]{0,4}"
 _LETTER = rf"{_OPEN}(?P<letter>[A-Za-z])(?P<close>{_CLOSE})(?![A-Za-z\d'’])"
 _LEADING = re.compile(rf"{_LETTER}(?P<after>\s*[.:,;!?–—-]|\s*$|\s+)?")
@@ -24,11 +24,13 @@ _PRAISED = re.compile(
 )
 _DOUBLE = re.compile(r"\[\[\s*([A-Z])\s*\]\]")
 _BARE = re.compile(
-    rf"^[\s#>-]*(?:(?:option|choice)\s+)?{_OPEN}([A-Za-z]){_CLOSE}[.!]?\s*$", re.IGNORECASE | re.MULTILINE
+    rf"^[ \t#>-]*(?:(?:option|choice)\s+)?{_OPEN}([A-Za-z]){_CLOSE}[.!]?[ \t]*$", re.IGNORECASE | re.MULTILINE
 )
-_RESTATED = re.compile(r"^[\s#>-]*[({\[]?([A-Z])[)}\].:]\s*\S", re.MULTILINE)
+_RESTATED = re.compile(
+    r"^[ \t#>-]*[({\[]?([A-Z])[)}\].:][ \t]*(?!(?:and|or|nor|is|are|seems?)\b)[^\s,/&]", re.MULTILINE
+)
 _MENTION = re.compile(r"(?:\(([A-Z])\)|\b[Oo]ption\s+\(?([A-Z])\b\)?)")
-_STANDING = re.compile(r"(?<![A-Za-z\d'’])([A-Z])(?![A-Za-z\d'’])(?!(?<=[AI])\s+[a-z])")
+_STANDING = re.compile(r"(?<![A-Za-z\d'’])([A-Z])(?![A-Za-z\d'’])(?!(?<=[AI])\s+(?!(?:and|or)\b)[a-z])")
 _DENIED = re.compile(
     r"(?:\bnot|n't|n’t|\bnor|\bneither|\brather than|\binstead of|\bunlike|\bthan|\bexcept)\s+(?:the\s+)?(?:option\s+|answer\s+)?[({\[]*$",
     re.IGNORECASE,

@@ -6,16 +6,19 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from moa.evaluate.tasks.reading.verdict import boxes, spoken, verdicts
 
 _NOUNS = r"output|outputs|value|return value|result|returns|evaluates to"
-_TAGGED = re.compile(r"\[ANSWER\](.*?)\[/ANSWER\]", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"\[(/?)ANSWER\]", re.IGNORECASE)
 _FENCE = re.compile(r"```(?:\w+)?[ \t]*\n(.*?)```", re.DOTALL)
-_ASSERT = re.compile(r"^\s*assert\b.*?==\s*(.+)$", re.MULTILINE)
+_ASSERT = re.compile(r"^[ \t]*assert\b.*?==\s*(.+)$", re.MULTILINE)
 _CALL = re.compile(r"^\s*(?:assert\s+)?[A-Za-z_]\w{0,40}\(.*\)\s*==\s*", re.DOTALL)
 _RETURNS = re.compile(r"\b(?:returns?|outputs?|evaluates to|prints)[ \t:]+(.+)$", re.MULTILINE)
+_MOST = 40
+"""Candidates of a kind that are tried."""
 _LONGEST = 20_000
 """Characters of a literal, at most."""
 
@@ -57,15 +60,23 @@ def parse_literal(text: str) -> Literal | None:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    yield from reversed(_TAGGED.findall(text))
+    yield from _tagged(text)
     yield from _said(text, "")
     yield from (box.text for box in boxes(text))
-    yield from reversed(_ASSERT.findall(text))
+    yield from _ASSERT.findall(text)[: -_MOST - 1 : -1]
     yield from _said(text, _NOUNS)
-    yield from reversed(_RETURNS.findall(text))
-    yield from reversed(_FENCE.findall(text))
+    yield from _RETURNS.findall(text)[: -_MOST - 1 : -1]
+    yield from _FENCE.findall(text)[: -_MOST - 1 : -1]
     yield text.strip().rpartition("\n")[2]
     yield text
+
+
+def _tagged(text: str) -> Iterator[str]:
+    """What stands between `[ANSWER]` and `[/ANSWER]`, the last one first."""
+    tags = list(_TAG.finditer(text))[::-1]
+    for closing, opening in pairwise(tags):
+        if closing[1] and not opening[1]:
+            yield text[opening.end() : closing.start()]
 
 
 def _said(text: str, nouns: str) -> Iterator[str]:
@@ -93,4 +104,4 @@ def _shorter(text: str) -> str:
     for mark in ("```", "**", "__", "`", "*", "$"):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
             return text[len(mark) : -len(mark)].strip()
-    return text
+    return text.removesuffix("**")

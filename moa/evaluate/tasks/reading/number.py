@@ -20,7 +20,7 @@ _NUMBER = re.compile(
 )
 _SPACES = re.compile(r"(?<=\d)(?:\\[,!;: ]|[\u00a0\u2009\u202f'’_]|\{,\}|,\\!\s?)(?=\d{3}(?!\d))")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\}")
-_POWERS = re.compile(r"\s*\\(?:times|cdot)\s*10\s*\^")
+_POWERS = re.compile(r"\s{0,3}\\(?:times|cdot)\s*10\s*\^")
 _MARKUP = re.compile(
     r"\\(?:text|mathrm|textbf|mathbf|mbox|boxed|fbox)\s*\{|\*\*|__|`|\\[()\[\]]|\\(?=[$%])|\\left|\\right"
 )
@@ -88,8 +88,8 @@ def _leading(verdict: str) -> Number | None:
 
 
 def _last(text: str) -> Number | None:
-    values = [value for found in _NUMBER.finditer(_plain(text)) if (value := _value(found)) is not None]
-    return values[-1] if values else None
+    latest = list(_NUMBER.finditer(_plain(text)))[::-1]
+    return next((value for found in latest if (value := _value(found)) is not None), None)
 
 
 def _value(found: re.Match[str]) -> Number | None:

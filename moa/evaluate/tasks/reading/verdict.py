@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,8 +19,11 @@ _FILLER = re.compile(
     r"option|choice|letter|number|equal to|equals|given by|as follows)\b(?=[\s:*_`(\[{$\\])",
     re.IGNORECASE,
 )
+_BOX = re.compile(r"\\f?box(?:ed)?\s{0,3}(?=[{\d-])")
 _LONGEST = 4000
 """Characters of a verdict that are looked at."""
+_MOST = 40
+"""Verdicts that are looked at, so that a reply of nothing else costs no time."""
 
 
 class Verdict(NamedTuple):
@@ -39,7 +43,11 @@ def verdicts(text: str, nouns: str = "") -> list[Verdict]:
 
     `nouns` are further words for an answer, as alternatives of a regular expression.
     """
-    return list(_verdicts(text, _mark(nouns)))[::-1]
+    return list(_verdicts(text, _latest(_mark(nouns).finditer(text))))
+
+
+def _latest(found: Iterable[re.Match[str]]) -> list[re.Match[str]]:
+    return list(deque(found, _MOST))[::-1]
 
 
 @lru_cache(maxsize=16)
@@ -48,9 +56,9 @@ def _mark(nouns: str) -> re.Pattern[str]:
     return re.compile(_MARK.format(nouns=both), re.IGNORECASE | re.MULTILINE)
 
 
-def _verdicts(text: str, marks: re.Pattern[str]) -> Iterator[Verdict]:
-    for mark in marks.finditer(text):
-        rest = text[mark.end() : mark.end() + _LONGEST].lstrip(" \t\r\n:*_`=>")
+def _verdicts(text: str, marks: Iterable[re.Match[str]]) -> Iterator[Verdict]:
+    for mark in marks:
+        rest = text[mark.end() : mark.end() + _LONGEST].lstrip(" \t\r\n:*_=>")
         line = rest.partition("\n")[0].strip()
         if line:
             yield Verdict(line, mark.end())
@@ -65,9 +73,8 @@ def without_filler(text: str) -> str:
 
 def boxes(text: str) -> list[Verdict]:
     r"""The contents of each `\boxed{...}`, the last one first; braces inside are matched."""
-    return [
-        found for mark in re.finditer(r"\\f?box(?:ed)?\s*(?=[{\d-])", text) if (found := _box(text, mark))
-    ][::-1]
+    found = (_box(text, mark) for mark in _latest(_BOX.finditer(text)))
+    return [box for box in found if box is not None]
 
 
 def _box(text: str, mark: re.Match[str]) -> Verdict | None:

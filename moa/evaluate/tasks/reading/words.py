@@ -7,16 +7,18 @@ import unicodedata
 
 from moa.evaluate.tasks.reading.verdict import spoken, verdicts, without_filler
 
-_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 _SPACE = re.compile(r"\s+")
 
 
 def plain(text: str) -> str:
     """The words of a text: case, width, inner space and outer punctuation do not count; `-5` and `.5` keep their first."""
-    folded = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold().replace("−", "-")).strip()
-    bare = _EDGES.sub("", folded)
-    signed = re.match(r"[^\w]*?([-.]+)(?=\d)", folded)
-    return f"{signed[1]}{bare}" if signed and bare[:1].isdigit() else bare
+    folded = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold().replace("−", "-"))
+    inner = [index for index, character in enumerate(folded) if character.isalnum()]
+    if not inner:
+        return ""
+    bare = folded[inner[0] : inner[-1] + 1]
+    before = folded[max(0, inner[0] - 2) : inner[0]]
+    return before.lstrip(" $([{*`\"'") + bare if bare[0].isdigit() and before.endswith(("-", ".")) else bare
 
 
 def read_words(text: str) -> str | None:
