@@ -107,6 +107,8 @@ def _attempt(loop: AsyncRunner, work: Coroutine[Any, Any, str]) -> str | None:
 
 async def _answer(runner: Runner, plan: Plan, conversation: list[Message]) -> str:
     """Stream one answer to standard output and return it whole."""
+    from moa.cli.warnings import tell_warnings
+
     stream = runner.stream(plan, conversation)
     written = False
     try:
@@ -120,8 +122,7 @@ async def _answer(runner: Runner, plan: Plan, conversation: list[Message]) -> st
     finally:
         if written:
             typer.echo()
-    for warning in stream.reply.warnings:
-        tell(f"warning: {warning}")
+    tell_warnings(stream.reply)
     return stream.reply.text
 
 

@@ -21,7 +21,6 @@ from moa.cli.session import (
     compile_from,
     open_runner,
     run_async,
-    tell,
 )
 
 if TYPE_CHECKING:
@@ -89,12 +88,13 @@ async def _attempt(runner: Runner, plan: Plan, question: str) -> Reply:
 def _show(plan: Plan, reply: Reply, question: str, *, as_json: bool, trace: bool) -> None:
     import json
 
+    from moa.cli.warnings import tell_warnings
+
     if trace:
         from moa.cli.trace import print_trace
 
         print_trace(plan, reply, question)
-    for warning in reply.warnings:
-        tell(f"warning: {warning}")
+    tell_warnings(reply)
     if as_json:
         typer.echo(json.dumps(reply.to_json(), ensure_ascii=False, indent=2))
     elif reply.ok:
