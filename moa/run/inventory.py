@@ -54,7 +54,15 @@ class Collected(NamedTuple):
     bytes: int
 
 
-_MODEL = "coalesce(CASE WHEN json_valid(identity) THEN json_extract(identity, '$.model') END, identity)"
+_DETAILS = (
+    "coalesce((SELECT group_concat(key || '=' || value) FROM json_each(identity, '$.options')),"
+    " substr(json_extract(identity, '$.file[0]'), 1, 12), '')"
+)
+"""What tells simulated members and recordings apart: options, or the beginning of a digest."""
+_MODEL = (
+    "coalesce(CASE WHEN json_valid(identity) THEN coalesce(nullif(json_extract(identity, '$.model'), ''),"
+    f" json_extract(identity, '$.at') || ':' || {_DETAILS}) END, identity)"
+)
 """A model's own name in SQL: its identity is a JSON object that says where it is, too."""
 _WANTED = f"(?1 IS NULL OR identity = ?1 OR {_MODEL} = ?1)"
 

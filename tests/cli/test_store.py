@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from moa.backends.resolve import identity, model_spec
 from moa.cli.store_ import command
 from moa.errors import UsageError
 from moa.run.store import Store
@@ -52,6 +54,22 @@ def test_stats_as_json(path: Path) -> None:
     assert stats["bytes"] == path.stat().st_size
     assert (stats["samples"], stats["requests"]) == (3, 2)
     assert [model["model"] for model in stats["models"]] == ["alpha", "beta"]
+
+
+def test_models_without_a_name_are_told_by_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store.open(path)
+    (recording := tmp_path / "said.jsonl").write_text('{"instruction": "why?", "output": "so"}\n')
+    names = ["sim:", "sim:skill=0.8,latency=0.1", f"replay:{recording}"]
+    for name in names:
+        put(store, "why?", record("so"), identity=identity(model_spec(name)))
+    store.close()
+    digest = hashlib.sha256(recording.read_bytes()).hexdigest()
+    shown = ["replay:" + digest[:12], "sim:", "sim:latency=0.1,skill=0.8"]
+    stats = json.loads(printed("stats", "--json", "--store", str(path)))
+    assert [model["model"] for model in stats["models"]] == shown
+    (line,) = printed("export", "--store", str(path), "--model", shown[2]).splitlines()
+    assert json.loads(line)["model"] == shown[2]
 
 
 def test_stats_of_nothing(tmp_path: Path) -> None:
