@@ -1,31 +1,241 @@
-"""`moa compare`: the leaderboard of an experiment."""
+"""`moa compare`: the leaderboard of experiments, and who is really better than whom."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from moa.evaluate.standings import Board
+    from moa.evaluate.human import Corrected
+    from moa.evaluate.numbers.intervals import Estimate
+    from moa.evaluate.standings import Board, Pair, Row
+
+MOST_PAIRS = 15
+"""Paired differences that a terminal shows; `--json` has them all."""
 
 
 def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that `moa eval` wrote.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with everything.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line an entrant.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print two Markdown tables.")] = False,
+    human: Annotated[
+        Path | None,
+        typer.Option(
+            "--human",
+            metavar="FILE",
+            help="Human labels (item, entrant, preference 0 to 1) that correct the judge's win rates.",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference", metavar="DIR", help="AlpacaEval's instruction difficulties, for length control."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn for the intervals.")] = 0,
+    bootstrap: Annotated[
+        int, typer.Option("--bootstrap", metavar="N", min=20, help="Replicates of an interval.")
+    ] = 1000,
 ) -> None:
-    """Show who is better, with error bars and paired differences."""
-    from moa.evaluate.board import board
+    """Show who is better, with 95% intervals and paired differences; several folders become one table."""
+    import json
+
+    from moa.errors import UsageError
     from moa.evaluate.folder import Folder
 
-    show(board([Folder(path) for path in folders]))
+    if as_json + as_csv + as_markdown > 1:
+        raise UsageError("--json, --csv and --markdown exclude each other")
+    places = [Folder(path) for path in folders]
+    found = leaderboard(places, seed=seed, bootstrap=bootstrap, reference=reference)
+    corrected = _corrected(places, human) if human else []
+    if as_json:
+        typer.echo(json.dumps(_json(found, corrected), indent=2, ensure_ascii=False))
+    elif as_csv or as_markdown:
+        from moa.evaluate.exporting import board_csv, board_markdown
+
+        typer.echo(board_csv(found) if as_csv else board_markdown(found), nl=False)
+    else:
+        show(found, corrected)
 
 
-def show(found: Board) -> None:
-    """Print a leaderboard on standard output."""
-    for row in found.rows:
-        typer.echo(f"{row.name} {row.headline}")
-    for pair in found.pairs:
-        typer.echo(f"{pair}")
+def leaderboard(folders: list[Any], **options: Any) -> Board:
+    """The board of some folders; raises `MissingExtraError` without the extra."""
+    from moa.errors import MissingExtraError
+
+    try:
+        import numpy  # noqa: F401
+        import scipy  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("a leaderboard", "eval") from None
+    from moa.evaluate.board import board
+
+    return board(folders, **options)
+
+
+def show(found: Board, corrected: list[Corrected] | None = None) -> None:
+    """Print a leaderboard on standard output, and what casts doubt on it."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_standings(found))
+    if found.pairs:
+        console.print()
+        console.print(_differences(found))
+    if corrected:
+        console.print()
+        console.print(_human(corrected))
     for finding in found.findings:
-        typer.echo(finding.message)
+        console.print(f"note: {finding.message}", markup=False, style="yellow", soft_wrap=True)
+
+
+def _corrected(folders: list[Any], human: Path) -> list[Corrected]:
+    from moa.evaluate.human import correct
+
+    return correct(folders, human)
+
+
+def _json(found: Board, corrected: list[Corrected]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from moa.evaluate.exporting import board_json
+
+    people = [
+        {
+            "name": each.name,
+            "win_rate": asdict(each.win_rate),
+            "agreement": asdict(each.agreement.rate),
+            "kappa": asdict(each.agreement.kappa),
+        }
+        for each in corrected
+    ]
+    return board_json(found) | ({"human": people} if people else {})
+
+
+def _table(title: str, columns: list[str], left: int) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, padding=(0, 1, 0, 0)
+    )
+    for number, column in enumerate(columns):
+        if number < left:
+            table.add_column(column, overflow="fold", style="bold" if column == "Entrant" else "")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _standings(found: Board) -> Any:
+    from rich.text import Text
+
+    names = _shown_figures(found)
+    labels = {figure.name: figure.label for row in found.rows for figure in row.figures}
+    head = [labels[name][:1].upper() + labels[name][1:] for name in names]
+    costs = ["Chars", "Calls", "Tokens", "Cost", "Median", "p90"]
+    title = f"{found.evaluation}: {found.items:,} items, judge {found.judge or 'none'}"
+    if found.baseline:
+        title += f", baseline {found.baseline}"
+    table = _table(title, ["Entrant", *head, "Judged", *costs], 1)
+    for row in found.rows:
+        figures = [interval(figure.estimate) if (figure := row.figure(name)) else "" for name in names]
+        table.add_row(*map(Text, [row.name, *figures, _judged(row), *_costs(row)]))
+    return table
+
+
+def _shown_figures(found: Board) -> list[str]:
+    """The figures of a terminal's table: the first two of the evaluation."""
+    names = dict.fromkeys(figure.name for row in found.rows for figure in row.figures)
+    return list(names)[:2]
+
+
+def _judged(row: Row) -> str:
+    counts = row.counts
+    lost = counts.refused + counts.unparsed + counts.unjudged
+    return f"{counts.ok}" + (f" (+{lost} lost)" if lost else "") if counts.ok or lost else "-"
+
+
+def _costs(row: Row) -> list[str]:
+    """What a question takes."""
+    cost = row.cost
+    if cost is None:
+        return ["-"] * 6
+    return [
+        f"{cost.length:,.0f}",
+        f"{cost.calls:g}" if cost.calls < 100 else f"{cost.calls:,.0f}",
+        f"{cost.input_tokens + cost.output_tokens:,.0f}",
+        "n/a" if cost.usd is None else "$0" if cost.usd == 0 else f"${cost.usd:.4f}",
+        _seconds(cost.latency_median),
+        _seconds(cost.latency_p90),
+    ]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"
+
+
+def _differences(found: Board) -> Any:
+    from rich.text import Text
+
+    shown = _shown_pairs(found)
+    more = f", {len(found.pairs)} in all: see --json" if len(shown) < len(found.pairs) else ""
+    title = f"Paired differences in {found.label}{more}"
+    table = _table(
+        title, ["First", "Second", "Difference", "p (Holm)", "Questions", "Detectable", "More needed"], 2
+    )
+    for pair in shown:
+        cells = [
+            interval(pair.difference, signed=True),
+            _p(pair.p_adjusted),
+            f"{pair.pairs:,}" + (f" (-{pair.missing})" if pair.missing else ""),
+            "-" if pair.minimum_detectable_effect is None else f"{pair.minimum_detectable_effect:.1f}",
+            "none" if pair.significant else "-" if pair.more is None else f"{pair.more:,}",
+        ]
+        table.add_row(*map(Text, [pair.first, pair.second, *cells]), style="bold" if pair.significant else "")
+    return table
+
+
+def _shown_pairs(found: Board) -> list[Pair]:
+    """All of them, or neighbours on the board and everybody against the baseline and the best."""
+    from itertools import pairwise
+
+    if len(found.pairs) <= MOST_PAIRS:
+        return list(found.pairs)
+    names = [row.name for row in found.rows]
+    neighbours = set(pairwise(names))
+    chosen = {names[0], found.baseline}
+    near = [pair for pair in found.pairs if (pair.first, pair.second) in neighbours]
+    others = [pair for pair in found.pairs if chosen & {pair.first, pair.second} and pair not in near]
+    kept = [*near, *others][:MOST_PAIRS]
+    return [pair for pair in found.pairs if pair in kept]
+
+
+def _human(corrected: list[Corrected]) -> Any:
+    from rich.text import Text
+
+    columns = ["Entrant", "Corrected win rate", "People alone", "Judge alone", "Labels", "Kappa"]
+    table = _table("With human labels (prediction-powered)", columns, 1)
+    for each in corrected:
+        found = each.win_rate
+        parts = [interval(part.percent()) for part in (found.estimate, found.human_only, found.model_only)]
+        kappa = interval(each.agreement.kappa, digits=2)
+        table.add_row(*map(Text, [each.name, *parts, f"{found.human_labels:,}", kappa]))
+    return table
+
+
+def interval(estimate: Estimate, *, signed: bool = False, digits: int = 1) -> str:
+    """A number and its 95% interval."""
+    from math import isfinite
+
+    sign = "+" if signed else ""
+    value = f"{estimate.value:{sign}.{digits}f}"
+    if not isfinite(estimate.low) or estimate.standard_error == 0 == estimate.high - estimate.low:
+        return value
+    return f"{value} [{estimate.low:{sign}.{digits}f}, {estimate.high:{sign}.{digits}f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

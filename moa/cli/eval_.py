@@ -154,10 +154,13 @@ async def _run(runner: Runner, trials: Trials, total: int) -> Progress:
 
 
 def _conclude(folder: Folder, progress: Progress, *, no_report: bool) -> None:
-    from moa.cli.compare_ import show
-    from moa.evaluate.board import board
+    from moa.cli.compare_ import leaderboard, show
 
-    show(board([folder]))
+    show(leaderboard([folder]))
+    if not no_report:
+        from moa.evaluate.report.page import write_report
+
+        tell(f"report: {write_report(folder.path).page}")
     if progress.failed:
         tell(f"{progress.failed} answers failed: the same command with --retry-failed asks them again")
         raise typer.Exit(1)

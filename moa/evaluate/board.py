@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from moa.errors import UsageError
+from moa.evaluate.difficulty import length_model
 from moa.evaluate.figures import (
     LABELS,
     LengthControl,
@@ -36,8 +37,12 @@ from moa.evaluate.standings import Figure as Figure
 from moa.evaluate.standings import Finding as Finding
 from moa.evaluate.standings import Pair as Pair
 from moa.evaluate.standings import Row as Row
+from moa.evaluate.styling import style_figures
+from moa.evaluate.texts import Texts, look_at, sampled_items
+from moa.spec.evaluation import AnswerSpec
 
 LENGTH_CONTROLLED = "length-controlled"
+STYLE_CONTROLLED = "style-controlled"
 EVEN = 50.0
 
 
@@ -68,6 +73,7 @@ class _Maker:
     reference: Path | None
     sheets: dict[str, Sheet] = field(default_factory=dict)
     controls: dict[str, LengthControl | None] = field(default_factory=dict)
+    styles: dict[str, Figure] = field(default_factory=dict)
     baseline: str | None = None
     baseline_lengths: Floats = field(default_factory=lambda: np.empty(0))
 
@@ -77,14 +83,20 @@ class _Maker:
         experiment = self.merged.experiment
         kinds = dict.fromkeys(kind for sheet in self.sheets.values() for kind in sheet.kinds)
         names = names_of(experiment.spec.get("numbers", ()), tuple(kinds))
-        model = self._length_model()
+        first = self.merged.parts[0].folder
+        model = length_model(experiment, first, self.baseline_lengths, self.reference)
+        if STYLE_CONTROLLED in names:
+            everybody = list(self.sheets.values())
+            agenda = self.merged.agenda
+            self.styles = style_figures(everybody, self.baseline, first, agenda, self.sizes)
         figures = {sheet.name: self._figures(sheet, names, model) for sheet in self.sheets.values()}
+        texts = self._texts(first)
         rated = ratings(list(self.sheets.values()), self.baseline, seed=self.sizes.seed)
         headline = next(
             (name for name in names if any(_named(name, found) for found in figures.values())), ""
         )
         rows = [
-            self._row(sheet, headline, (*figures[sheet.name], *rated.get(sheet.name, ())))
+            self._row(sheet, headline, (*figures[sheet.name], *rated.get(sheet.name, ())), texts[sheet.name])
             for sheet in self.sheets.values()
         ]
         rows.sort(key=lambda row: -row.headline.estimate.value if row.headline else np.inf)
@@ -101,8 +113,16 @@ class _Maker:
             unit=unit,
             rows=tuple(rows),
             pairs=self._pairs(ranked, headline),
-            findings=tuple(findings(rows, self.controls)),
+            findings=tuple(findings(rows, self.controls, texts)),
         )
+
+    def _texts(self, folder: Folder) -> dict[str, Texts]:
+        items = sampled_items(folder, self.merged.agenda)
+        asked = self.merged.experiment.spec.get("answer")
+        exact = AnswerSpec.model_validate(asked) if asked is not None else None
+        return {
+            sheet.name: look_at(sheet, items, self.merged.agenda, exact) for sheet in self.sheets.values()
+        }
 
     def _read(self) -> None:
         agenda = self.merged.agenda
@@ -117,9 +137,6 @@ class _Maker:
         if own is not None and any("preference" in sheet.kinds for sheet in self.sheets.values()):
             own.values = np.where(own.answered == 1, 0.5, np.nan)
 
-    def _length_model(self) -> LengthModel:
-        return LengthModel(self.baseline_lengths, np.zeros(len(self.merged.agenda)))
-
     def _figures(self, sheet: Sheet, names: Sequence[str], model: LengthModel) -> tuple[Figure, ...]:
         if sheet.is_baseline and np.isfinite(sheet.values).any() and not sheet.kinds:
             even = Estimate(EVEN, 0.0, EVEN, EVEN, int(np.isfinite(sheet.values).sum()), "by definition")
@@ -131,6 +148,10 @@ class _Maker:
 
     def _entrant_figures(self, sheet: Sheet, names: Sequence[str], model: LengthModel) -> Iterator[Figure]:
         for name in names:
+            if name == STYLE_CONTROLLED:
+                if sheet.name in self.styles:
+                    yield self.styles[sheet.name]
+                continue
             if name != LENGTH_CONTROLLED:
                 figure = plain_figure(name, sheet, self.baseline_lengths)
                 if figure is not None:
@@ -143,7 +164,7 @@ class _Maker:
             self.controls[sheet.name] = control
             yield Figure(name, LABELS[name], control.estimate, "%", model.note)
 
-    def _row(self, sheet: Sheet, headline: str, figures: tuple[Figure, ...]) -> Row:
+    def _row(self, sheet: Sheet, headline: str, figures: tuple[Figure, ...], texts: Texts) -> Row:
         return Row(
             name=sheet.name,
             entrant=sheet.entrant,
@@ -154,7 +175,7 @@ class _Maker:
             cost=_cost(sheet),
             judge_cost=_judge_cost(sheet),
             consistency=_consistency(sheet),
-            drafts=None,
+            drafts=texts.drafts,
             is_baseline=sheet.is_baseline,
         )
 

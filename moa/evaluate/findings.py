@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from moa.evaluate.figures import LengthControl
 from moa.evaluate.standings import Finding, Row
+from moa.evaluate.texts import Texts
 
 BIASED = 0.1
 """Position bias from which on it is told: the first one shown wins 10 points more often."""
@@ -13,9 +14,12 @@ UNREAD = 0.05
 """The share of refused or unreadable verdicts from which on it is told."""
 
 
-def findings(rows: Sequence[Row], controls: Mapping[str, LengthControl | None]) -> Iterator[Finding]:
+def findings(
+    rows: Sequence[Row], controls: Mapping[str, LengthControl | None], texts: Mapping[str, Texts]
+) -> Iterator[Finding]:
     """Everything that casts doubt on a row, row by row."""
     for row in rows:
+        yield from texts[row.name].findings
         yield from _missing(row)
         yield from _unread(row)
         yield from _position(row)

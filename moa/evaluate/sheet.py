@@ -31,6 +31,11 @@ class Agenda(NamedTuple):
         """Where an item stands."""
         return self.rows.get(text_mark(item))
 
+    @staticmethod
+    def mark(item: str) -> int:
+        """What an item is known by."""
+        return text_mark(item)
+
 
 def read_agenda(items: Iterable[Item]) -> Agenda:
     """The items in their order."""
