@@ -24,7 +24,8 @@ async def as_done(
 ) -> AsyncGenerator[R, None]:
     """Results in the order in which they are done; items are read as they are needed, `in_flight` ahead.
 
-    The first error ends everything and cancels what is under way.
+    The first error of `work` ends everything and cancels what is under way. An error of `items`, such as a
+    record that cannot be read, is raised once what was begun before it is done.
     """
     source = aiter(items) if isinstance(items, AsyncIterable) else _each(items)
     pending: set[asyncio.Task[R]] = set()
@@ -51,11 +52,11 @@ async def as_done(
         while pending or not feeder.done() or not done.empty():
             finished = await done.get()
             if finished is feeder:
-                feeder.result()
                 continue
             pending.discard(finished)
             places.release()
             yield finished.result()
+        feeder.result()
     finally:
         calm.restore()
         await cancel_all([feeder, *pending])

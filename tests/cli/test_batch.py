@@ -385,6 +385,32 @@ def test_a_bad_record_is_named_before_any_call(
     assert not server.requests and not (moa.folder / "out.jsonl").exists()
 
 
+def test_a_bad_record_in_a_pipe_costs_nothing_that_was_begun(moa: Here, server: FaultServer) -> None:
+    """Standard input cannot be read ahead: what came before the mistake is answered, kept and not asked again."""
+    server.always = delay(0.05)
+    good = [json.dumps({"instruction": question}) for question in QUESTIONS]
+    arguments = ("batch", "graph.yaml", "-", "-m", f"{server.url}#m", "--out", "out.jsonl")
+    called = moa.typed("\n".join([*good[:4], '{"instruction": 7}', good[4]]), *arguments)
+    assert called.code == 2
+    assert called.err.splitlines()[-1].startswith("standard input:5: the question must be text")
+    assert [line["instruction"] for line in read_lines(moa.folder / "out.jsonl")] == QUESTIONS[:4]
+    asked = len(server.requests)
+    assert server.abandoned == 0
+    assert moa.typed("\n".join(good), *arguments).code == 0
+    assert [line["instruction"] for line in read_lines(moa.folder / "out.jsonl")] == QUESTIONS
+    assert len(server.requests) == asked * 5 // 4
+
+
+def test_a_bad_record_added_to_a_file_leaves_its_answers_alone(moa: Here, server: FaultServer) -> None:
+    assert batch(moa, server).code == 0
+    answers, asked = (moa.folder / "out.jsonl").read_bytes(), len(server.requests)
+    with (moa.folder / "in.jsonl").open("a") as file:
+        file.write('{"question": "Which field?"}\n')
+    assert one_line(batch(moa, server), 2).startswith("in.jsonl:6: needs a field `instruction`")
+    assert (moa.folder / "out.jsonl").read_bytes() == answers
+    assert len(server.requests) == asked
+
+
 def test_a_bad_record_beyond_the_limit_is_nobodys_business(moa: Here, server: FaultServer) -> None:
     (moa.folder / "in.jsonl").write_text('{"instruction": "a"}\nnonsense\n')
     assert batch(moa, server, "--limit", "1").code == 0
