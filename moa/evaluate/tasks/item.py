@@ -34,7 +34,7 @@ OURS = (
 def build_item(spec: EvalSpec, row: Row, name: str, seed: int) -> Item:
     """The item `name` that a row describes; raises `UsageError` that names the row for anything amiss."""
     options = read_options(spec.answer, row, name, seed)
-    variables = _variables(row, options)
+    variables = _variables(row, options) if spec.prompt or spec.system else {}
     return Item(
         id=name,
         turns=(_rendered(spec.prompt, variables, row),) if spec.prompt else turns_of(row),

@@ -51,10 +51,11 @@ def _named(spec: EvalSpec, near: Path | None) -> Iterator[tuple[Row, str]]:
                 "has an id, and rows before it have none" if has_own else "has no id, and rows before it do"
             )
         own = has_own
-        if own and _hash(name) in seen:
-            raise _twice(spec, near, row, name)
         if own:
-            seen.add(_hash(name))
+            mark = _hash(name)
+            if mark in seen:
+                raise _twice(spec, near, row, name)
+            seen.add(mark)
         yield row, name
 
 

@@ -31,10 +31,11 @@ class Row(NamedTuple):
 
     def get(self, name: str) -> Any:
         """The value of our field `name`; None where the row has none of the fields that may hold it."""
-        found = (
-            self.folder if path == FOLDER else _lookup(self.fields, path) for path in paths(self.source, name)
-        )
-        return next((value for value in found if value is not _ABSENT and value is not None), None)
+        for path in paths(self.source, name):
+            value = self.folder if path == FOLDER else _lookup(self.fields, path)
+            if value is not None and value is not _ABSENT:
+                return value
+        return None
 
     def refuse(self, message: str) -> UsageError:
         """The error that says what is wrong with this row."""
@@ -43,7 +44,9 @@ class Row(NamedTuple):
 
 def paths(source: SourceSpec, name: str) -> tuple[str, ...]:
     """The fields of a file that may hold our field `name`, the first that is there."""
-    named = source.fields.get(name, DEFAULTS.get(name, name))
+    named = source.fields.get(name)
+    if named is None:
+        return DEFAULTS.get(name) or (name,)
     return (named,) if isinstance(named, str) else named
 
 
@@ -84,8 +87,8 @@ def as_list(value: Any) -> Any:
 
 def _lookup(fields: Mapping[str, Any], path: str) -> Any:
     """The value at `path`; a field that is really called like the whole path comes first."""
-    if path in fields:
-        return fields[path]
+    if path in fields or "." not in path:
+        return fields.get(path, _ABSENT)
     value: Any = fields
     for part in path.split("."):
         if isinstance(value, Mapping) and part in value:
