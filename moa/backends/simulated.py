@@ -96,6 +96,8 @@ class Simulated:
     async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
         """`request.n` answers to the latest user turn, each ending in "The answer is (B)." or its like.
 
+        A judge's verdict is one of its labels, by themselves unless the prompt wants them in brackets.
+
         Raises:
             ServerFailedError: at the rate that `failure` says.
             ContextOverflowError: for a prompt beyond the spec's `context`.
@@ -149,7 +151,10 @@ class Simulated:
         return Choice(" ".join(words), finish, usage=usage)
 
     def _words(self, request: Request, draws: Random) -> list[str]:
-        answer = self._answer(request.messages, request.params.get(LABELS) or (), draws)
+        named = request.params.get(LABELS) or ()
+        answer = self._answer(request.messages, named, draws)
+        if answer in named:
+            return [answer]
         start = draws.randrange(len(_WORDS))
         filler = (_WORDS[(start + index) % len(_WORDS)] for index in range(self.options.length - 4))
         return [*filler, *f"The answer is {answer}.".split()]
@@ -222,7 +227,7 @@ def _votes(messages: Sequence[Message], problem: _Problem) -> Counter[str]:
 
 def _form(problem: _Problem, answer: str) -> str:
     """An answer as the question writes its options; a judge's label as its prompt demands it."""
-    for form in (f"({answer})", f"[[{answer}]]"):
-        if form in problem.text:
-            return form
-    return answer
+    if f"({answer})" in problem.text:
+        return f"({answer})"
+    bracketed = f"[[{answer}" in problem.text or f"{answer}]]" in problem.text
+    return f"[[{answer}]]" if bracketed else answer
