@@ -83,7 +83,7 @@ def test_each_agent_says_what_it_is_and_whose(name: str) -> None:
     agent = load_agent(name).spec
     assert agent.description.endswith(".")
     assert re.search(r"20\d\d, .+, arXiv:\d{4}\.\d{5}", agent.source or "")
-    assert agent.sampling.max_tokens == 2048
+    assert agent.given or agent.sampling.max_tokens == 2048
 
 
 def test_moa_is_two_layers_of_six_and_an_aggregator() -> None:

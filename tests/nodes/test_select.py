@@ -20,6 +20,7 @@ SHIPPED = [
     "longest",
     "majority",
     "medoid",
+    "pool",
     "shortest",
     "shuffle",
     "top-k",
