@@ -17,7 +17,7 @@ folder="$(cd "$folder" && pwd)"
 "$python" -m venv "$folder/venv"
 "$folder/venv/bin/python" "${pip[@]}" install "$folder"/moa-*.whl
 cd "$folder"
-for kind in agents graphs; do
+for kind in agents graphs evals; do
     listed="$(venv/bin/moa list "$kind")"
     for file in "$OLDPWD/$kind"/*.yaml; do
         grep -q "$(basename "$file" .yaml)" <<<"$listed" || {
@@ -26,5 +26,9 @@ for kind in agents graphs; do
         }
     done
 done
+[[ "$(venv/bin/moa show sample)" == *"# items: 40"* ]] || {
+    echo "the wheel lacks the data of evals/sample.yaml" >&2
+    exit 1
+}
 venv/bin/moa --version
 echo "The wheel carries the whole catalogue."

@@ -29,10 +29,7 @@ def command(
         return
     show = _show_table if sys.stdout.isatty() else _show_lines
     for each in kinds:
-        if found := entries(each):
-            show(each, found, len(kinds) > 1)
-        else:
-            typer.echo(f"no {each} yet: put your own into ./{each}/NAME.yaml")
+        show(each, entries(each), len(kinds) > 1)
 
 
 def _kinds(kind: str | None) -> list[Kind]:

@@ -161,13 +161,8 @@ def _find_name(kind: Kind, name: str, near: Path | None) -> Path:
     known = names(kind)
     meant = nearest(name, known)
     hint = f"; did you mean `{meant}`?" if meant else ""
-    raise UsageError(f"unknown {kind.removesuffix('s')} {name!r}{hint} ({_listed(kind, known)})")
-
-
-def _listed(kind: Kind, known: list[str]) -> str:
-    if not known:
-        return f"there are no {kind}"
-    return f"known: {', '.join(known)}; a path ends in .yaml"
+    listed = f"known: {', '.join(known)}; a path ends in .yaml"
+    raise UsageError(f"unknown {kind.removesuffix('s')} {name!r}{hint} ({listed})")
 
 
 def _yaml_files(folder: Path) -> list[Path]:

@@ -53,13 +53,6 @@ def test_json(moa: Caller) -> None:
     assert all(Path(entry["path"]).is_file() for entry in listed)
 
 
-def test_no_evals_is_one_line(moa: Caller) -> None:
-    assert names("evals") == []
-    called = moa("list", "evals")
-    assert (called.code, called.out) == (0, "no evals yet: put your own into ./evals/NAME.yaml\n")
-    assert json.loads(moa("list", "evals", "--json").out) == []
-
-
 def test_unknown_kind(moa: Caller) -> None:
     called = moa("list", "grpahs")
     assert called == (2, "", "cannot list 'grpahs'; did you mean `graphs`? (known: agents, graphs, evals)\n")

@@ -111,7 +111,7 @@ def test_is_a_name(name: str) -> None:
         ("agents", "propser", "unknown agent 'propser'; did you mean `proposer`? (known: aggregator,"),
         ("graphs", "moe", "unknown graph 'moe'; did you mean `moa`? (known: "),
         ("graphs", "", "unknown graph '' (known: "),
-        ("evals", "alpaca", "unknown eval 'alpaca' (there are no evals)"),
+        ("evals", "alpaca", "unknown eval 'alpaca'; did you mean `alpaca_eval`? (known: alpaca_eval,"),
         ("graphs", "nope.yaml", "no file nope.yaml"),
         ("graphs", "folder/a", "no file folder/a"),
         ("graphs", "a\0b.yaml", "no file a"),

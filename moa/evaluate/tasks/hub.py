@@ -126,6 +126,8 @@ def _fetched(source: SourceSpec, file: str, environ: Mapping[str, str]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         _download(_request(url, environ), target, source.sha256)
     except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, HTTPError):
+            error.close()
         raise UsageError(f"{file} of {source.hub} cannot be downloaded ({_said(error)}): {remedy}") from None
     return target
 

@@ -110,7 +110,7 @@ def _before_words(rest: str, letter: str, after: str, options: Sequence[str]) ->
     """A capital with words behind it: the letter, unless it may be the article `A` or the word `I`."""
     if not letter.isupper():
         return None
-    own = plain(options[ascii_uppercase.index(letter)])
+    own = plain(_MARKUP.sub("", options[ascii_uppercase.index(letter)]))
     if letter not in "AI" or plain(after).startswith(own):
         return letter
     return letter if re.match(r"\s+(?:is|because|since|as|\()", after) else None
@@ -134,9 +134,8 @@ def _by_text(text: str, options: Sequence[str]) -> str | None:
 def _of_text(said: str, options: Sequence[str]) -> str | None:
     """The letter of the one option whose text this is."""
     words = plain(said)
-    same = [
-        letter for letter, option in zip(ascii_uppercase, options, strict=False) if plain(option) == words
-    ]
+    known = zip(ascii_uppercase, (plain(_MARKUP.sub("", option)) for option in options), strict=False)
+    same = [letter for letter, option in known if option == words]
     return same[0] if len(same) == 1 and words else None
 
 
