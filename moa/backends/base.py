@@ -9,10 +9,12 @@ them around a backend of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import JsonValue
+
+from moa.values import value
 
 Message = dict[str, Any]
 """A chat message in the OpenAI API's shape: `role`, `content`, and what else the API knows."""
@@ -20,7 +22,7 @@ LABELS = "label_tokens"
 """A request's parameter that names the labels whose probabilities matter; it is no field of the API's."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Delta:
     """A piece of a reply as it arrives: which of the `n` samples it belongs to, and the text.
 
@@ -36,7 +38,7 @@ class Delta:
 Emit = Callable[[Delta], None]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Request:
     """One question to a model: `n` independent samples of one conversation.
 
@@ -54,7 +56,7 @@ class Request:
     """Seconds for the whole reply; None leaves it to the backend."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Usage:
     """Tokens, as the server counted them; `estimated` where it did not and we did."""
 
@@ -78,7 +80,7 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Choice:
     """One sample of a reply.
 
@@ -94,7 +96,7 @@ class Choice:
     usage: Usage = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Completion:
     """The samples that a backend returned, in the order of their seeds; never fewer than asked for."""
 

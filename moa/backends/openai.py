@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
+from pydantic_core import PydanticSerializationError, to_json
 from yarl import URL
 
 from moa.backends.base import LABELS, Choice, Completion, Delta, Emit, Message, Request
@@ -44,7 +45,7 @@ PROBE_SECONDS = 10.0
 _ENGINE_FIELDS = frozenset({"n", "stream", "stream_options", "model", "messages", LABELS})
 """Fields that are ours to set; in `params` they would break the count of choices or the reading."""
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
+_slow_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False)
 
 
 class HttpOptions(Spec):
@@ -238,13 +239,13 @@ class OpenAICompatible:
 
     async def _whole(self, request: Request, body: dict[str, Any]) -> Completion:
         wire = self._wire or self._connected()
-        answer = await wire.post(self._chat, _encode(body).encode())
+        answer = await wire.post(self._chat, _encode(body))
         return self._completion(self._read(answer), request)
 
     async def _stream(self, request: Request, body: dict[str, Any], emit: Emit) -> Completion:
         gathering = Gathering(request.n, emit)
         try:
-            answer = await self._connected().stream(self._chat, _encode(body).encode(), gathering.feed)
+            answer = await self._connected().stream(self._chat, _encode(body), gathering.feed)
             if answer.body is not None:
                 return _told_at_once(self._completion(self._read(answer), request), emit)
             return self._completion(gathering.whole(), request)
@@ -344,6 +345,14 @@ class OpenAICompatible:
                 f"{self.name}: the key in {variable} holds characters that cannot be sent; was it copied whole?"
             )
         return Secret(value)
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    """A request's body; the fast encoder refuses halves of characters, which JSON can hold as escapes."""
+    try:
+        return to_json(body)
+    except PydanticSerializationError:
+        return _slow_encoder.encode(body).encode()
 
 
 def joined(root: URL, path: str) -> URL:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from moa.backends.base import Choice, Completion, Delta, Emit, Message, Usage
 from moa.backends.failures import Refused, read_error_object, status_of
@@ -44,6 +45,14 @@ class _Draft(NamedTuple):
 
 def parse(raw: bytes) -> Any:
     """The JSON value of a body or an event; raises `Malformed` for anything else."""
+    try:
+        return from_json(raw)
+    except ValueError:
+        return _parse_slowly(raw)
+
+
+def _parse_slowly(raw: bytes) -> Any:
+    """What the fast parser refuses: halves of escaped characters, deep nesting, and what is no JSON at all."""
     try:
         return json.loads(str(raw, "utf-8"))
     except UnicodeDecodeError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from io import BytesIO
 from typing import NamedTuple
 
 from aiohttp import (
+    BytesPayload,
     ClientConnectorCertificateError,
     ClientConnectorDNSError,
     ClientConnectorSSLError,
@@ -154,13 +155,13 @@ class Wire:
             self._headers["Authorization"] = f"Bearer {subject.secret.reveal()}"
         self._proxy = proxy_for(URL(subject.url), environ)
 
-    async def post(self, url: URL, body: bytes) -> Answer:
+    def post(self, url: URL, body: bytes) -> Awaitable[Answer]:
         """Send `body` and read the whole reply.
 
         Raises:
             BackendError: for what goes wrong on the way; an error status is an answer like any other.
         """
-        return await self._whole("POST", url, body)
+        return self._whole("POST", url, body)
 
     async def get(self, url: URL, headers: Mapping[str, str] | None = None) -> Answer:
         """Fetch `url` with more `headers`, in which `{key}` stands for the key; raises as `post` does."""
@@ -174,10 +175,17 @@ class Wire:
 
         Raises as `post` does.
         """
-        self._enter()
+        session = self._enter()
         response: ClientResponse | None = None
         try:
-            response = await self._send("POST", url, body, self._stream_timeout)
+            response = await session.post(
+                url,
+                data=_payload(body),
+                headers=self._headers,
+                timeout=self._stream_timeout,
+                proxy=self._proxy,
+                allow_redirects=False,
+            )
             if response.status >= 300 or response.content_type != "text/event-stream":
                 return Answer(response.status, response.headers, await response.read())
             await _pour(response, feed)
@@ -201,10 +209,18 @@ class Wire:
     async def _whole(
         self, method: str, url: URL, body: bytes | None, more: Mapping[str, str] | None = None
     ) -> Answer:
-        self._enter()
+        session = self._enter()
         waiting = self._watch.begin()
         try:
-            response = waiting.response = await self._send(method, url, body, self._timeout, more)
+            response = waiting.response = await session.request(
+                method,
+                url,
+                data=_payload(body),
+                headers={**self._headers, **more} if more else self._headers,
+                timeout=self._timeout,
+                proxy=self._proxy,
+                allow_redirects=False,
+            )
             # An interrupted `read` closes the connection, a whole one gives it back.
             return Answer(response.status, response.headers, await response.read())
         except (ClientError, OSError) as error:
@@ -217,34 +233,16 @@ class Wire:
             self._watch.end(waiting)
         raise failed
 
-    def _enter(self) -> None:
+    def _enter(self) -> ClientSession:
         """Connections and timers belong to the event loop that made them: a new loop gets new ones."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._watch = loop, _StallWatch(self._stall)
             if self._owned:
                 self._session = open_session()
-        elif self._session is None:
+        if self._session is None:
             self._session = open_session()
-
-    async def _send(
-        self,
-        method: str,
-        url: URL,
-        body: bytes | None,
-        limits: ClientTimeout,
-        more: Mapping[str, str] | None = None,
-    ) -> ClientResponse:
-        assert self._session is not None, "entered before"
-        return await self._session.request(
-            method,
-            url,
-            data=BytesIO(body) if body is not None and len(body) >= LARGE else body,
-            headers={**self._headers, **more} if more else self._headers,
-            timeout=limits,
-            proxy=self._proxy,
-            allow_redirects=False,
-        )
+        return self._session
 
     def _explain(self, error: Exception) -> BackendError:
         """Our error for aiohttp's, which is not chained: it may hold the request's headers."""
@@ -270,6 +268,13 @@ class Wire:
             return InvalidReplyError(f"{start} {subject.url} does not speak HTTP ({error.message})")
         said = f"{start} {_reason(error)}; is the server running at {subject.url}?"
         return ConnectionFailedError(said)
+
+
+def _payload(body: bytes | None) -> BytesIO | BytesPayload | None:
+    """The body as aiohttp sends it, without a search for what it might be."""
+    if body is None:
+        return None
+    return BytesPayload(body) if len(body) < LARGE else BytesIO(body)
 
 
 async def _pour(response: ClientResponse, feed: Feed) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from moa.backends.base import Message, Usage
@@ -32,6 +32,7 @@ from moa.run.reply import NodeResult
 from moa.run.sampler import Drawn, Sampler
 from moa.run.wiring import Unit, Wiring
 from moa.spec.registry import SELECTORS
+from moa.values import value
 
 FATAL = (BudgetExceededError, SpecError, StoreError, UsageError)
 """Errors that end the run at once instead of counting as a failed node."""
@@ -39,7 +40,7 @@ WAITING, FIRED, SETTLED, DISMISSED = range(4)
 """What has become of a unit; one that is dismissed is settled too, and its work is being cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Setting:
     """What all nodes of one question share."""
 

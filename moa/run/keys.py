@@ -106,7 +106,14 @@ def base_key(
 
     `identity` names the model and where it is; never a key to it.
     """
+    if type(messages) is Written and type(params) is Written:
+        return digest(f"[{_condensed_name(identity)},{messages.json},{params.json}]")
     return digest(condensed((identity, messages, params)))
+
+
+@lru_cache(maxsize=1024)
+def _condensed_name(identity: str) -> str:
+    return condensed(identity)
 
 
 def sample_key(base: str, sample: int) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
 
 from moa.backends.base import Usage
+from moa.values import value
 
 COLUMNS = (
     "text, reasoning, finish_reason, extra, input_tokens, output_tokens, cached_tokens, reasoning_tokens, "
@@ -18,7 +18,7 @@ COLUMNS = (
 """The columns of `responses` that hold a record."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Record:
     """One stored sample.
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from moa.backends.base import Usage
 from moa.errors import MoaError
 from moa.nodes.response import Response
 from moa.run.events import State
+from moa.values import value
 
 NOTHING = Usage()
 USABLE: frozenset[State] = frozenset({"ok", "truncated", "unparsed"})
 """States whose responses go on to the next node."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NodeResult:
     """What became of one node.
 
@@ -77,7 +78,7 @@ class NodeResult:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """The outcome of one question.
 

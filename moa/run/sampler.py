@@ -206,7 +206,7 @@ class Sampler:
         if self.store is None:
             return
         samples = [
-            (job.numbers[p], job.keys[p], record)
+            (job.numbers[p], record)
             for p, record in zip(positions, records, strict=True)
             if record.text.strip() or record.tool_calls
         ]

@@ -16,13 +16,16 @@ from moa.backends.base import Message
 from moa.errors import StoreError
 from moa.run.absence import MOST, Absence
 from moa.run.database import MEMORY, OpenFile, ReadOnlyFile, explain, explained, open_again, open_writable
-from moa.run.keys import Texts, Written, condensed, sample_key, split_key
-from moa.run.record import COLUMNS, Record, storable_json
+from moa.run.keys import Written, sample_key, split_key
+from moa.run.record import COLUMNS, Record
 from moa.run.writer import Put, Writer
 
 __all__ = ["Record", "Store"]
 
 Source = OpenFile | ReadOnlyFile
+
+_forks = 0
+"""How often this process is the child of a fork."""
 
 _LOOK_UPS = (1, 4, 16, 64)
 """How many samples one statement asks for."""
@@ -40,7 +43,8 @@ class Store:
         self._writer = writer
         self._absence: Absence | None = None
         self._asked = False
-        self._pid = os.getpid()
+        self._forks = _forks
+        self._closed = False
         self._finalizer = weakref.finalize(self, _release, source, writer)
 
     @classmethod
@@ -95,25 +99,23 @@ class Store:
         identity: str,
         messages: Sequence[Message] | Written[tuple[Message, ...]],
         params: Mapping[str, Any] | Written[Mapping[str, Any]],
-        samples: Sequence[tuple[int, str, Record]],
+        samples: Sequence[tuple[int, Record]],
     ) -> None:
-        """Add samples of one request, each with its number and its key; never waits for the disk.
+        """Add samples of one request, each with its number; never waits for the disk.
 
         `base` is `base_key(identity, messages, params)`. A key that is already stored keeps its first
         record. Raises `StoreError` for a read-only store and after an earlier write has failed.
         """
         self._check_process()
-        if any(key != sample_key(base, number) for number, key, _ in samples):
-            raise StoreError(f"store {self.path}: a sample's key does not belong to its request")
         if self._writer is None:
             raise StoreError(f"store {self.path}: is opened read-only (replay), so nothing can be added")
-        texts: Texts = {}
-        request = (base, identity, *(storable_json(condensed(part, texts)) for part in (messages, params)))
-        responses = [(base, number, *record.to_row()) for number, _, record in samples]
-        records = {key: record for _, key, record in samples}
+        if not isinstance(messages, Written):
+            messages = Written(tuple(messages))
+        if not isinstance(params, Written):
+            params = Written(params)
         if self._absence is not None:
             self._absence.add(base)
-        self._writer.put(Put(base, texts, request, responses, records))
+        self._writer.put(Put(base, identity, messages, params, samples))
 
     async def flush(self) -> None:
         """Return once everything put before is committed; raises `StoreError` if a write failed."""
@@ -126,6 +128,7 @@ class Store:
 
     def close(self) -> None:
         """`aclose` for callers without an event loop; closing twice is allowed."""
+        self._closed = True
         self._finalizer()
 
     def _perhaps_stored(self, keys: Sequence[str], found: Mapping[str, Record]) -> list[str]:
@@ -145,9 +148,9 @@ class Store:
         return Absence(row[0] for row in rows) if len(rows) <= MOST else None
 
     def _check_process(self) -> None:
-        if not self._finalizer.alive:
+        if self._closed:
             raise StoreError(f"store {self.path}: is closed")
-        if os.getpid() != self._pid:
+        if self._forks != _forks:
             raise StoreError(f"store {self.path}: was opened before a fork; each process must open its own")
 
     def _read(self, keys: Sequence[str], found: dict[str, Record]) -> None:
@@ -159,6 +162,15 @@ class Store:
                 wanted += wanted[-1:] * (size - len(wanted))
                 rows = db.execute(_look_up(size), (base, *wanted)).fetchall()
                 found.update((sample_key(base, row[0]), Record.from_row(row[1:])) for row in rows)
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 def _by_base(keys: Sequence[str]) -> dict[str, list[int]]:

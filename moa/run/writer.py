@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from itertools import chain, islice
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from moa.errors import StoreError
 from moa.run.database import MEMORY, begin, explain, file_identity
-from moa.run.keys import Texts
-from moa.run.record import COLUMNS, Record, storable
+from moa.run.keys import Texts, Written, sample_key
+from moa.run.record import COLUMNS, Record, storable, storable_json
 
 _CHUNKS = (64, 8, 1)
 """Rows per statement. One statement for many rows, because each one gives up and regains the GIL."""
@@ -28,14 +28,21 @@ Row = Sequence[Any]
 
 
 class Put(NamedTuple):
-    """What one call of `Store.put` adds; a response's row begins with the base of its request."""
+    """What one call of `Store.put` adds: samples of a request, which stand in `Writer.pending` until then."""
 
     base: str
-    texts: Texts
-    request: Row
-    responses: Sequence[Row]
-    records: Mapping[str, Record]
-    """The records by key, which stand in `Writer.pending` until they are committed."""
+    identity: str
+    messages: Written[tuple[Any, ...]]
+    params: Written[Mapping[str, Any]]
+    samples: Sequence[tuple[int, Record]]
+
+    def request(self) -> Row:
+        """The row of the request."""
+        return (self.base, self.identity, storable_json(self.messages.json), storable_json(self.params.json))
+
+    def responses(self) -> Iterator[Row]:
+        """The rows of the samples, each of which begins with the base of its request."""
+        return ((self.base, number, *record.to_row()) for number, record in self.samples)
 
 
 class _Stop(NamedTuple):
@@ -92,7 +99,8 @@ class Writer:
         """Queue rows; raises the `StoreError` of an earlier write that failed."""
         if self.error is not None:
             raise StoreError(str(self.error))
-        self.pending |= {key: record for key, record in item.records.items() if key not in self.pending}
+        for number, record in item.samples:
+            self.pending.setdefault(sample_key(item.base, number), record)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="moa-store", daemon=True)
             self._thread.start()
@@ -173,21 +181,23 @@ class Writer:
             return
         self._backlog, self.error = [], None
         for item in puts:
-            for key in item.records:
-                self.pending.pop(key, None)
+            for number, _ in item.samples:
+                self.pending.pop(sample_key(item.base, number), None)
 
     def _write(self, puts: list[Put]) -> None:
-        texts: Texts = {}
-        for item in puts:
-            texts |= item.texts
-        requests = {item.base: item.request for item in puts}
+        requests = {item.base: item for item in puts}
         begin(self._db, self._timeout)
         with self._db:
             self._forget_if_changed()
             known = self._written
+            new = [item for base, item in requests.items() if base not in known]
+            texts: Texts = {}
+            for item in new:
+                texts |= item.messages.texts
+                texts |= item.params.texts
             _insert(self._db, _TEXTS, [(h, storable(texts[h])) for h in texts if h not in known])
-            _insert(self._db, _REQUESTS, [requests[base] for base in requests if base not in known])
-            _insert(self._db, _RESPONSES, list(chain.from_iterable(item.responses for item in puts)))
+            _insert(self._db, _REQUESTS, [item.request() for item in new])
+            _insert(self._db, _RESPONSES, list(chain.from_iterable(item.responses() for item in puts)))
         self._check_file()
         self._remember(chain(texts, requests))
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from moa.backends.base import Usage
 from moa.errors import StoreError
-from moa.run.keys import base_key, sample_key
+from moa.run.keys import base_key
 from moa.run.store import Record, Store
-from tests.support.stored import IDENTITY, PARAMS, conversation, count, key_of, put, record
+from tests.support.stored import count, key_of, put, record
 
 
 @pytest.fixture
@@ -116,17 +116,10 @@ async def test_parts_images_and_tools_are_kept(store: Store, path: Path) -> None
     params = {"tools": [{"type": "function", "function": {"name": "f", "description": "long " * 50}}]}
     for sample in range(2):
         base = base_key("m", messages, params)
-        store.put(base, "m", messages, params, [(sample, sample_key(base, sample), record("it"))])
+        store.put(base, "m", messages, params, [(sample, record("it"))])
     await store.flush()
     assert count(path, "texts") == 2
     assert path.with_name("store.sqlite-wal").stat().st_size < 1_000_000
-
-
-async def test_a_key_of_another_request_is_refused(store: Store) -> None:
-    messages = conversation("why?")
-    base = base_key(IDENTITY, messages, PARAMS)
-    with pytest.raises(StoreError, match="does not belong"):
-        store.put(base, IDENTITY, messages, PARAMS, [(1, sample_key(base, 0), record("a"))])
 
 
 async def test_put_waits_neither_for_the_disk_nor_for_other_programs(path: Path, store: Store) -> None:

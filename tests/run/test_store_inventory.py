@@ -112,7 +112,7 @@ def test_parts_tools_and_odd_objects_are_exported_as_they_were(empty: Path) -> N
     params: dict[str, Any] = {"tools": [{"description": LONG}], "temperature": 0.5}
     base = base_key("m", messages, params)
     store = Store.open(empty)
-    store.put(base, "m", messages, params, [(0, sample_key(base, 0), record("a"))])
+    store.put(base, "m", messages, params, [(0, record("a"))])
     store.close()
     [sample] = export(empty)
     assert (sample["messages"], sample["params"]) == (messages, params)

@@ -37,9 +37,9 @@ def put(store: Store, question: str, *records: Record, identity: str = IDENTITY)
     """Put samples 0, 1, ... of a question; their keys."""
     messages = conversation(question)
     base = base_key(identity, messages, PARAMS)
-    samples = [(n, sample_key(base, n), record) for n, record in enumerate(records)]
+    samples = list(enumerate(records))
     store.put(base, identity, messages, PARAMS, samples)
-    return [key for _, key, _ in samples]
+    return [sample_key(base, number) for number, _ in samples]
 
 
 def count(path: Path, table: str) -> int:
