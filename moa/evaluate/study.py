@@ -16,7 +16,7 @@ from moa.evaluate.judges import Judge, open_judge
 from moa.evaluate.judging import EXACT, Referee
 from moa.evaluate.opening import Design
 from moa.evaluate.records import Experiment, Item
-from moa.evaluate.tasks import load_items, with_data
+from moa.evaluate.tasks import load_items, with_data, without_baseline
 from moa.graph.bind import Bindings
 from moa.run.runner import Runner
 from moa.spec.catalogue import load_eval
@@ -98,6 +98,8 @@ def study(
         baseline=chosen if compared else None,
         seed=seed,
     )
+    if not is_recorded(spec, chosen):
+        spec = without_baseline(spec)
     design = Design(spec, found, chosen, judging.name if judging else EXACT, parts, seed, limit)
     return Study(design, located.folder, model)
 
