@@ -78,7 +78,7 @@ class Page:
             self.console.append(str(params["exceptionDetails"].get("exception", params["exceptionDetails"])))
         elif method == "Log.entryAdded":
             self.console.append(params["entry"]["text"])
-        elif method == "Network.requestWillBeSent":
+        elif method == "Network.requestWillBeSent" and params["request"]["url"] != "about:blank":
             self.requests.append(params["request"]["url"])
         elif method == "Page.loadEventFired":
             self._loaded.set()
@@ -108,9 +108,12 @@ class Page:
 
     async def open(self, address: str) -> None:
         """Load a page and wait for it."""
-        self._loaded.clear()
-        await self.send("Page.navigate", url=address)
-        await self._loaded.wait()
+        # From an empty page, so that an address that differs by its fragment alone is loaded anew, too.
+        for each in ("about:blank", address):
+            self._loaded.clear()
+            await self.send("Page.navigate", url=each)
+            async with asyncio.timeout(STARTED):
+                await self._loaded.wait()
 
     async def run(self, script: str) -> Any:
         """The value of a JavaScript expression, awaited where it is a promise."""

@@ -14,6 +14,7 @@ from moa.evaluate.report.scene import (
     TEXT,
     WIDE,
     Box,
+    Dot,
     Line,
     Mark,
     Plot,
@@ -109,16 +110,16 @@ def _row(entry: Bar, unit: Unit, axis: Scale, y: float, *, tall: bool, width: fl
     title = f"{entry.name}: {unit.long(entry.estimate)}"
     if unit.floor is not None:
         yield Box(axis.start, centre - BAR / 2, spot - axis.start, BAR, "fill", 2, title)
-    else:
-        yield Box(spot - 5, centre - 5, 10, 10, "bar", 5, title)
-    yield from whisker(axis, unit, entry.estimate, centre)
+    yield from whisker(axis, entry.estimate, centre)
+    if unit.floor is None:
+        yield Dot(spot, centre, 5, "bar", title=title)
 
 
 def _centre(y: float, tall: bool) -> float:
     return y + (TALL_ROW - BAR / 2 - 6 if tall else ROW / 2)
 
 
-def whisker(axis: Scale, unit: Unit, estimate: Estimate, y: float) -> Iterator[Mark]:
+def whisker(axis: Scale, estimate: Estimate, y: float) -> Iterator[Mark]:
     """A horizontal error bar; nothing where there is no interval."""
     if not has_interval(estimate):
         return

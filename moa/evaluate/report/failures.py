@@ -23,7 +23,7 @@ LONGEST = 600
 def failures(survey: Survey) -> str:
     """Two tables, or a sentence where nothing failed; what is left out is counted."""
     if not any(record.reasons for record in survey.records.values()):
-        return "<p>Nothing: every answer came, and every verdict could be read.</p>"
+        return "<p>Nothing: every answer that was asked for came, and every verdict could be read.</p>"
     return "\n".join([*_reasons(survey), *_listed(survey), *_warnings(survey)])
 
 

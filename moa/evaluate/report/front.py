@@ -95,7 +95,8 @@ def _scene(spots: Sequence[Spot], best: set[str], price: Price, unit: Unit, widt
     lines = [*_steps([spot for spot in spots if spot.name in best], places, area)]
     lines += [line for spot in spots for line in _errors(spot, places[spot.name], up, unit)]
     marks += lines
-    for spot in spots:
+    # The best lies on top where several meet.
+    for spot in reversed(spots):
         marks += _dot(
             spot,
             places[spot.name],

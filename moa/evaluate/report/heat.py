@@ -50,7 +50,7 @@ def _scene(entrants: Sequence[str], pairs: Pairs, unit: Unit, width: float) -> S
     names = [f"{rank}  {entrant}" for rank, entrant in enumerate(entrants, 1)]
     left = 24.0 if tall else min(230.0, widest(names) + 14)
     top = 24.0 + (20 * len(names) if tall else 0)
-    cell = max(46.0, min(92.0, (width - left) / len(names)))
+    cell = max(52.0, min(92.0, (width - left) / len(names)))
     full = max(width, left + cell * len(names))
     marks: list[Mark] = []
     if tall:

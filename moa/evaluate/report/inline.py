@@ -6,7 +6,20 @@ from collections.abc import Iterator, Sequence
 from functools import singledispatch
 from html import escape
 
-from moa.evaluate.report.scene import Area, Box, Cloud, Dot, Line, Mark, Plot, Point, Scene, Words
+from moa.evaluate.report.scene import (
+    NARROW,
+    WIDE,
+    Area,
+    Box,
+    Cloud,
+    Dot,
+    Line,
+    Mark,
+    Plot,
+    Point,
+    Scene,
+    Words,
+)
 
 
 def inline(plot: Plot) -> str:
@@ -19,10 +32,12 @@ def inline(plot: Plot) -> str:
 def _svg(plot: Plot, scene: Scene, kind: str) -> str:
     name = f"{plot.name}-{kind}"
     size = f'viewBox="0 0 {_n(scene.width)} {_n(scene.height)}" width="{_n(scene.width)}" height="{_n(scene.height)}"'
+    # One that needs more room than there is keeps its size, and scrolls.
+    fixed = " fixed" if scene.width > (WIDE if kind == "wide" else NARROW) else ""
     label = f'role="img" aria-labelledby="{name}-title {name}-alt"'
     return "\n".join(
         [
-            f'<svg class="plot {kind}" {size} {label}>',
+            f'<svg class="plot {kind}{fixed}" {size} {label}>',
             f'<title id="{name}-title">{text(plot.title)}</title><desc id="{name}-alt">{text(plot.alt)}</desc>',
             *(line for mark in scene.marks for line in paint(mark)),
             "</svg>",

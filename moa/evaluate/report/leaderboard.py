@@ -26,7 +26,8 @@ def leaderboard(board: Board) -> str:
     ]
     ranks = {row.name: rank for rank, row, _ in judged(board)}
     rows = [_row(ranks.get(row.name), row, names, troubles, board) for row in board.rows]
-    return table(f"{unit(board).title} and all other numbers, with 95% intervals", columns, rows, headed=2)
+    shown = f"{unit(board).title} and all other numbers, with 95% intervals" if names else "No numbers yet"
+    return table(shown, columns, rows, headed=2)
 
 
 def _names(board: Board) -> list[str]:
@@ -112,14 +113,14 @@ def _count(number: int, of: int) -> Cell:
 
 
 def methods(board: Board) -> str:
-    """Which computation each number came from."""
+    """Which computation each number came from; empty while there is none."""
     rows = [
         [Cell(label), Cell(how), Cell(f"{low:,}" if low == high else f"{low:,} to {high:,}", high)]
         for name in _names(board)
         for label, how, low, high in _ways(board, name)
     ]
     columns = [Column("Number", "text"), Column("How it was made", "long"), Column("Questions")]
-    return table("How each number and its interval were made", columns, rows, sortable=False)
+    return table("How each number and its interval were made", columns, rows, sortable=False) if rows else ""
 
 
 def _ways(board: Board, name: str) -> Iterator[tuple[str, str, int, int]]:

@@ -72,16 +72,23 @@ def fit(lengths: Floats, values: Floats) -> Curve | None:
     return Curve(level, slope, spread)
 
 
-def lengths(name: str, title: str, panels: Sequence[Panel], across: str, caption: Sequence[str] = ()) -> Plot:
+class Axes(NamedTuple):
+    """What the two axes show."""
+
+    across: str
+    up: str
+
+
+def lengths(name: str, title: str, panels: Sequence[Panel], axes: Axes, caption: Sequence[str] = ()) -> Plot:
     """A panel an entrant with its answers, their means by length, and the fitted curve."""
     shown = [panel for panel in panels if len(panel.values)][:MOST_PANELS]
     fits = [fit(panel.lengths, panel.values) for panel in shown]
     said = "; ".join(_said(panel, curve) for panel, curve in zip(shown, fits, strict=True))
-    wide, narrow = (_scene(shown, fits, across, width) for width in (WIDE, NARROW))
+    wide, narrow = (_scene(shown, fits, axes, width) for width in (WIDE, NARROW))
     return Plot(
         name,
         title,
-        f"Preference against length, in {len(shown)} panels. {said}.",
+        f"{axes.up} against length, in {len(shown)} panels. {said}.",
         wide,
         narrow,
         tuple(caption),
@@ -96,7 +103,7 @@ def _said(panel: Panel, curve: Curve | None) -> str:
     return f"{panel.name}: {at[0]:.0%} where {spread} shorter, {at[1]:.0%} where as much longer"
 
 
-def _scene(panels: Sequence[Panel], fits: Sequence[Curve | None], across: str, width: float) -> Scene:
+def _scene(panels: Sequence[Panel], fits: Sequence[Curve | None], axes: Axes, width: float) -> Scene:
     columns = 1 if width < WIDE else min(3, max(2, len(panels)))
     each = (width - _LEFT - _GAP * (columns - 1)) / columns
     low, high = _reach(panels)
@@ -111,8 +118,8 @@ def _scene(panels: Sequence[Panel], fits: Sequence[Curve | None], across: str, w
         marks += _frame(scale, up, top, column == 0)
         marks += _panel(panel, curve, scale, up)
     height = math.ceil(len(panels) / columns) * (_HEIGHT + _HEAD + _FOOT)
-    marks.append(Words(10, _HEAD + _HEIGHT / 2, "Preference", "faint", SMALL, "middle", turned=True))
-    marks.append(Words(_LEFT + (width - _LEFT) / 2, height + 16, across, "faint", SMALL, "middle"))
+    marks.append(Words(10, _HEAD + _HEIGHT / 2, axes.up, "faint", SMALL, "middle", turned=True))
+    marks.append(Words(_LEFT + (width - _LEFT) / 2, height + 16, axes.across, "faint", SMALL, "middle"))
     return Scene(width, height + 24, tuple(marks))
 
 

@@ -19,7 +19,7 @@ from moa.evaluate.report.drill import MOST_BYTES, Drill, drill
 from moa.evaluate.report.failures import failures
 from moa.evaluate.report.inline import inline
 from moa.evaluate.report.palette import DARK, LIGHT, variables
-from moa.evaluate.report.panels import panels
+from moa.evaluate.report.panels import panels, value_name
 from moa.evaluate.report.paper import write_plot
 from moa.evaluate.report.plots import judged, plots
 from moa.evaluate.report.scene import Plot
@@ -90,7 +90,7 @@ def write_report(
 def report(board: Board, survey: Survey, *, most_bytes: int = MOST_BYTES) -> Report:
     """The page of a board and a survey of the same folder."""
     plans = _plans(board, survey)
-    drawn = plots(board, panels(board, survey), plans)
+    drawn = plots(board, panels(board, survey), plans, value_name(survey))
     style, script = _style(), _text("script.js")
     context = {
         "policy": _policy(style, script),

@@ -11,16 +11,22 @@ from moa.evaluate.report.lengths import Panel
 from moa.evaluate.report.survey import Survey, values
 from moa.evaluate.standings import Board
 
+NAMES = {
+    "preference": "Preference",
+    "checklist": "Share of the checklist",
+    "correct": "Correct",
+    "score": "Score, of 10",
+}
 WHOLE = {"preference": 1.0, "checklist": 1.0, "correct": 1.0, "score": 10.0}
 """The best value of each kind of verdict."""
 
 
 def panels(board: Board, survey: Survey) -> list[Panel]:
-    """A panel for every judged entrant, best first; lengths are in characters."""
+    """A panel for every judged entrant whose answers differ in length, best first; lengths are in characters."""
     items = {asked.item.id: asked.item for asked in survey.sample}
     names = [row.name for row in board.rows if not row.is_baseline and row.name in survey.records]
     found = [_panel(name, items, board.baseline, survey) for name in names]
-    return [panel for panel in found if len(panel.values) > 1]
+    return [panel for panel in found if len(set(panel.lengths.tolist())) > 1]
 
 
 def _panel(name: str, items: Mapping[str, Item], baseline: str | None, survey: Survey) -> Panel:
@@ -59,3 +65,14 @@ def _length(item: Item, name: str, turn: int, survey: Survey) -> int | None:
     record = survey.records.get(name)
     answer = record.answers.get(item.id) if record else None
     return len(answer.outputs[turn]) if answer is not None and turn < len(answer.outputs) else None
+
+
+def value_name(survey: Survey) -> str:
+    """What the values of the panels are."""
+    kinds = (
+        verdict.kind
+        for record in survey.records.values()
+        for verdicts in record.verdicts.values()
+        for verdict in verdicts
+    )
+    return NAMES[next(kinds, "preference")]

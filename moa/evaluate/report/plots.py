@@ -9,7 +9,7 @@ from moa.evaluate.report.bars import Bar, bars
 from moa.evaluate.report.dumbbells import Dumbbell, dumbbells
 from moa.evaluate.report.front import Price, Spot, front, pareto
 from moa.evaluate.report.heat import Difference, heat_map
-from moa.evaluate.report.lengths import MOST_DOTS, MOST_PANELS, Panel, lengths
+from moa.evaluate.report.lengths import MOST_DOTS, MOST_PANELS, Axes, Panel, lengths
 from moa.evaluate.report.scene import Plot
 from moa.evaluate.report.spending import Planned
 from moa.evaluate.report.words import Unit, count, dollars, has_interval, listed, points, seconds, unit_of
@@ -21,9 +21,11 @@ LEFT_OUT = frozenset({"discrete-win-rate", "parse-rate"})
 INTERVAL = "The thin line is the 95% confidence interval."
 
 
-def plots(board: Board, panels: list[Panel], plans: Mapping[str, Planned | None]) -> list[Plot]:
-    """Every plot that the experiment has the data for, the most important first."""
-    found = [*_bars(board), *_fronts(board), *_heat(board), *_lengths(board, panels)]
+def plots(
+    board: Board, panels: list[Panel], plans: Mapping[str, Planned | None], value: str = "Preference"
+) -> list[Plot]:
+    """Every plot that the experiment has the data for, the most important first; `value` is that of the panels."""
+    found = [*_bars(board), *_fronts(board), *_heat(board), *_lengths(board, panels, value)]
     return [*found, *_drafts(board), *_judge(board), *_spending(board, plans)]
 
 
@@ -53,7 +55,7 @@ def _bars(board: Board) -> Iterator[Plot]:
         notes = {f.note for row in board.rows if (f := row.figure(name)) is not None and f.note}
         yield bars(
             name,
-            shown.label,
+            kind.title,
             entries,
             kind,
             [*_bar_words(entries, kind, board), *(f"How it was computed: {note}." for note in sorted(notes))],
@@ -143,7 +145,7 @@ def _sure(board: Board) -> str:
     return f"* marks what is beyond chance at 5% after Holm's correction: {sure} of {many}."
 
 
-def _lengths(board: Board, panels: list[Panel]) -> Iterator[Plot]:
+def _lengths(board: Board, panels: list[Panel], value: str) -> Iterator[Plot]:
     if not panels:
         return
     compared = board.baseline is not None
@@ -160,7 +162,8 @@ def _lengths(board: Board, panels: list[Panel]) -> Iterator[Plot]:
         )
     if len(panels) > MOST_PANELS:
         caption.append(f"The first {MOST_PANELS} of {len(panels)} entrants.")
-    yield lengths("length-preference", "Length against preference", panels, across, caption)
+    title = f"Length against {value.lower()}"
+    yield lengths("length", title, panels, Axes(across, value), caption)
 
 
 def _drafts(board: Board) -> Iterator[Plot]:

@@ -36,7 +36,7 @@ class Scale:
         step = nice_step((self.high - self.low) / max(1, most - 1))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        return [round(number * step, 12) for number in range(first, last + 1)]
+        return [float(f"{number * step:.10g}") for number in range(first, last + 1)]
 
 
 def linear(

@@ -9,7 +9,7 @@ from moa.evaluate.numbers.intervals import Estimate
 from moa.evaluate.records import Spent
 from moa.evaluate.report.plots import judged, unit
 from moa.evaluate.report.survey import Survey
-from moa.evaluate.report.words import count, dollars, has_interval, listed, points
+from moa.evaluate.report.words import Unit, count, dollars, has_interval, listed, points
 from moa.evaluate.standings import Board, Pair
 
 
@@ -21,6 +21,11 @@ class Fact(NamedTuple):
     note: str = ""
 
 
+ORDERS = {
+    "both": "both orders, averaged",
+    "seeded": "one order, drawn with the seed",
+    "fixed": "the baseline is always shown first",
+}
 SUSPICIOUS = "suspicious"
 """The kind of finding that comes before everything else."""
 
@@ -62,15 +67,21 @@ def _runner_up(board: Board, first: str, second: str) -> Iterator[str]:
         yield f"{first} and {second}, the next, share too few questions to be compared."
         return
     difference = pair.difference if straight else pair.difference.scaled(-1)
-    ahead = "ahead of" if difference.value >= 0 else "behind"
-    shown = difference if difference.value >= 0 else difference.scaled(-1)
-    lead = f"On the same questions it is {ahead} {second}, the next, by {points(unit(board)).long(shown)}"
+    lead = f"On the same questions it is {_ahead(second, difference, points(unit(board)))}"
     if pair.significant:
         yield f"{lead}, which is beyond chance."
     elif difference.low <= 0 <= difference.high:
         yield f"{lead}: these questions cannot tell the two apart{_more(pair)}."
     else:
         yield f"{lead}: beyond chance by itself, but not among {count(len(board.pairs), 'comparison')}{_more(pair)}."
+
+
+def _ahead(second: str, difference: Estimate, kind: Unit) -> str:
+    if not difference.value:
+        return f"level with {second}, the next (95% CI {kind.interval(difference)})"
+    if difference.value > 0:
+        return f"ahead of {second}, the next, by {kind.long(difference)}"
+    return f"behind {second}, the next, by {kind.long(difference.scaled(-1))}"
 
 
 def _more(pair: Pair) -> str:
@@ -88,9 +99,7 @@ def facts(board: Board, survey: Survey) -> Iterator[Fact]:
         f"{len(board.rows):,}",
         count(len(board.pairs), "paired comparison") if board.pairs else "",
     )
-    judge = spec.get("judge") or {}
-    how = ", ".join(str(judge[key]) for key in ("kind", "order") if judge.get(key))
-    yield Fact("Judge", board.judge or "none", how)
+    yield Fact("Judge", board.judge or "none", ORDERS.get(str((spec.get("judge") or {}).get("order")), ""))
     if board.baseline is not None:
         yield Fact("Baseline", board.baseline)
     yield from _spent(survey)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -80,7 +80,9 @@ def survey(folder: Folder, experiment: Experiment, most: int = MOST_ITEMS) -> Su
             groups[item.group] += 1
             yield Asked(place, item)
 
-    sample = tuple(heapq.nsmallest(most, counted(), key=lambda asked: (_hash(asked.item.id), asked.place)))
+    asked = counted()
+    sample = tuple(heapq.nsmallest(most, asked, key=lambda one: (_hash(one.item.id), one.place)))
+    deque(asked, maxlen=0)  # A sample of none reads none, and all are to be counted.
     wanted = {asked.item.id for asked in sample}
     records = {entrant.name: _record(folder, entrant.name, wanted) for entrant in experiment.entrants}
     named = dict(sorted(groups.items())) if set(groups) - {""} else {}

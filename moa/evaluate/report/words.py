@@ -87,7 +87,7 @@ def has_interval(estimate: Estimate) -> bool:
 def _minus(text: str) -> str:
     """A true minus; and a zero has no sign."""
     stripped = text.lstrip("+-")
-    if text.startswith("-") and not stripped.strip("0."):
+    if not stripped.strip("0."):
         return stripped
     return f"−{stripped}" if text.startswith("-") else text
 

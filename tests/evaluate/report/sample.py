@@ -20,7 +20,24 @@ BASELINE = "gpt-4-turbo"
 GRAPHS = {"moa-lite": 0.9, "self-moa": 0.6, "single": 0.0}
 """Graphs, and how much better than the baseline their answers are, in log-odds."""
 HOSTILE = "<script>alert(1)</script></script><!-- --><img src=x onerror=alert(2)> \u2028 \u202e evil \x00 ]]> ' \" &amp; {{ 7 * 7 }}"
-WORDS = "the sky is blue because light scatters from small things more when its waves are short".split()
+WORDS = [
+    "the",
+    "sky",
+    "is",
+    "blue",
+    "because",
+    "light",
+    "scatters",
+    "from",
+    "small",
+    "things",
+    "more",
+    "when",
+    "its",
+    "waves",
+    "are",
+    "short",
+]
 
 
 def write_sample(
@@ -43,6 +60,72 @@ def write_sample(
         ]
         write_lines(folder.verdicts_path(one.name), verdicts)
     folder.write_experiment(experiment(entrants, len(asked)))
+    return folder
+
+
+def write_choices(
+    path: Path, *, items: int = 30, graphs: Sequence[str] = tuple(GRAPHS), seed: int = 5
+) -> Folder:
+    """A multiple-choice experiment: no judge, no baseline, prices unknown for the first entrant, two turns."""
+    folder = Folder(path)
+    asked = [
+        Item(
+            id=f"c{number}",
+            turns=("Which?", "Sure?"),
+            options=("red", "blue"),
+            answer="A",
+            references=("A", "yes"),
+        )
+        for number in range(items)
+    ]
+    write_lines(folder.items_path, asked)
+    for number, name in enumerate(graphs):
+        random_ = random.Random(f"{seed}/{name}")
+        spent = Spent(
+            calls=2,
+            input_tokens=50,
+            output_tokens=9 + number,
+            cost=None if number == 0 else 0.001 * 20**number,
+        )
+        write_lines(
+            folder.answers_path(name),
+            [
+                Answer(
+                    item=item.id,
+                    entrant=name,
+                    state="ok",
+                    outputs=("A", "A it is"),
+                    spent=spent,
+                    latency=1.0 + number,
+                )
+                for item in asked
+            ],
+        )
+        write_lines(
+            folder.verdicts_path(name),
+            [
+                Verdict(
+                    item=item.id,
+                    entrant=name,
+                    kind="correct",
+                    judge="exact",
+                    state="ok",
+                    value=float(random_.random() < 0.8),
+                    turn=1,
+                )
+                for item in asked
+            ],
+        )
+    spec = {
+        "name": "choices",
+        "data": {"path": "c.jsonl"},
+        "answer": {"read": "letter"},
+        "numbers": ["accuracy"],
+    }
+    folder.write_experiment(
+        Experiment(moa="0.1.0", evaluation="choices", spec=spec, entrants=tuple(map(entrant, graphs)), judge="exact",
+                   limit=items, items=items, fingerprint="1" * 64)
+    )  # fmt: skip
     return folder
 
 
