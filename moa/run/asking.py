@@ -75,14 +75,15 @@ class Asking:
         """Samples for these inputs, each drawn or failed."""
         if not self.endpoint.ready:
             await self.endpoint.prepare()
-        window, params = self.endpoint.context, self._params()
+        setting, window, params = self.execution.setting, self.endpoint.context, self._params()
         for attempt in range(FITS):
             if window is None:
                 fitted = Fitted(self._render(inputs), params)
             else:
                 fitting = Fitting(self.endpoint, self.unit.first.overflow, self._render, window)
                 fitted = await fitting.fit(inputs, params)
-            drawn = await self._draw(fitted, samples, stream)
+            draw = self._draw(fitted, samples, stream)
+            drawn = await setting.sampler.draw(draw, reuse=setting.reuse)
             overflow = _overflow_among(drawn)
             if overflow is None or attempt == FITS - 1:
                 break
@@ -100,15 +101,11 @@ class Asking:
         labels = labels_in(self.agent, self.execution.setting.given)
         return Written({**self.unit.params.value, LABELS: list(labels)})
 
-    async def _draw(
-        self, fitted: Fitted, samples: tuple[int, ...], stream: bool
-    ) -> list[Drawn | BackendError]:
-        setting = self.execution.setting
-        watch = self if setting.tell is not None else None
-        draw = Draw(
+    def _draw(self, fitted: Fitted, samples: tuple[int, ...], stream: bool) -> Draw:
+        watch = self if self.execution.setting.tell is not None else None
+        return Draw(
             self.endpoint, fitted.messages, fitted.params, samples, self.unit.first.distance, watch, stream
         )
-        return await setting.sampler.draw(draw, reuse=setting.reuse)
 
     def _smaller(self, window: int | None, overflow: ContextOverflowError, fitted: Fitted) -> int | None:
         """The window to fit next, after a refusal that our own count did not foresee."""

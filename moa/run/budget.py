@@ -71,7 +71,8 @@ class Ledger:
 
     def settle(self, ticket: int, usage: Usage | None, price: Price | None, replies: int = 1) -> None:
         """Book what a request really cost; `None` for one that ended without an answer."""
-        self._reserved.pop(ticket, None)
+        if ticket:
+            self._reserved.pop(ticket, None)
         if usage is not None:
             self.usage += usage
             self._replies += replies

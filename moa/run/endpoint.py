@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from moa.backends.base import Backend, Message
@@ -39,17 +40,21 @@ class Endpoint:
     context: int | None = None
     """The context window in tokens; None where nobody knows it."""
     ready: bool = False
-
-    @property
-    def price(self) -> Price | None:
-        """What the model costs; None where nobody said."""
-        return self.spec.known_price
+    price: Price | None = None
+    """What the model costs; None where nobody said."""
+    _preparing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
 
     async def prepare(self) -> None:
-        """Learn what only the server knows: which model it has, and how long its window is."""
+        """Learn what only the server knows: which model it has, and how long its window is; asked once."""
+        async with self._preparing:
+            if not self.ready:
+                await self._prepare()
+
+    async def _prepare(self) -> None:
         if not self.identity:
             self.spec = await settle(self.spec)
             self.identity = identity(self.spec)
+            self.price = self.spec.known_price
         self.context = self.spec.context
         probe = getattr(self.origin, "context_length", None)
         if self.context is None and probe is not None:
@@ -123,7 +128,7 @@ class Endpoints:
             tokens=Bucket(limits.tpm) if limits.tpm else None,
         )
         backend = Retrying(limited, self._retry, notice=_notify, seed=self._seed)
-        return Endpoint(name, spec, backend, origin, known_as)
+        return Endpoint(name, spec, backend, origin, known_as, price=spec.known_price)
 
     def _limiter(self, spec: ModelSpec, origin: Backend) -> AdaptiveLimiter:
         fixed = spec.limits.concurrency or getattr(origin, "concurrency", None)

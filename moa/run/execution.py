@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -157,10 +157,10 @@ class Execution:
                 tell(NodeStarted(setting.run, node.id, node.does, node.model, began))
         try:
             if unit.first.timeout is None:
-                results = await self._produce(unit, began)
+                results = await self._produced(unit, began)
             else:
                 async with asyncio.timeout(unit.first.timeout):
-                    results = await self._produce(unit, began)
+                    results = await self._produced(unit, began)
         except FATAL:
             raise
         except TimeoutError:
@@ -176,12 +176,10 @@ class Execution:
             results = [self.failed(node, wrapped) for node in unit.nodes]
         self._settle(unit, results)
 
-    async def _produce(self, unit: Unit, began: float) -> list[NodeResult]:
-        if unit.first.select is not None:
-            return [await self._choose(unit, began)]
-        return await Asking(self, unit).generate(began)
+    def _produced(self, unit: Unit, began: float) -> Awaitable[list[NodeResult]]:
+        return self._choose(unit, began) if unit.first.select else Asking(self, unit).generate(began)
 
-    async def _choose(self, unit: Unit, began: float) -> NodeResult:
+    async def _choose(self, unit: Unit, began: float) -> list[NodeResult]:
         node, heard = unit.first, self.heard(unit)
         assert node.select is not None
         candidates = [response for source in unit.sources for response in heard[source]]
@@ -192,7 +190,7 @@ class Execution:
             raise MoaError(f"the selector {node.select.name!r} of `{node.id}` kept nothing")
         if self.streams(unit) and (tell := self.setting.tell):
             tell(TextArrived(self.setting.run, node.id, chosen[0].text))
-        return NodeResult(
+        result = NodeResult(
             node.id,
             node.does,
             node.model,
@@ -207,6 +205,7 @@ class Execution:
             worth=context.worth,
             took=context.took,
         )
+        return [result]
 
     def _settle(self, unit: Unit, results: Sequence[NodeResult]) -> None:
         """Record the results and see who can fire now."""

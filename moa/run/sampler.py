@@ -99,7 +99,11 @@ class Sampler:
         base = base_key(draw.endpoint.identity, draw.messages, draw.params)
         numbers = [self._first + sample for sample in draw.samples]
         job = _Job(draw, base, numbers, [sample_key(base, number) for number in numbers])
-        outcome = self._stored(job) if reuse and self.store is not None else {}
+        outcome: Outcome = {}
+        if reuse and self.store is not None:
+            for position, record in enumerate(self.store.get(job.keys)):
+                if record is not None:
+                    outcome[position] = Drawn(record, True)
         while len(outcome) < len(numbers):
             missing = [p for p in range(len(numbers)) if p not in outcome]
             # All at once: a request of several samples lands as a whole, while one of them is waited for.
@@ -116,11 +120,6 @@ class Sampler:
             _show_cached(draw.watch, outcome)
         return [outcome[position] for position in range(len(numbers))]
 
-    def _stored(self, job: _Job) -> Outcome:
-        assert self.store is not None
-        records = self.store.get(job.keys)
-        return {p: Drawn(record, True) for p, record in enumerate(records) if record is not None}
-
     def _refuse_in_replay(self, job: _Job) -> None:
         if self.store is not None and self.store.readonly:
             raise StoreError(
@@ -136,7 +135,10 @@ class Sampler:
         try:
             for run in _runs(positions, job.numbers):
                 try:
-                    records = await self._request(job, run)
+                    completion, latency = await self._paid(job.draw, job.numbers[run[0]], len(run), run[0])
+                    records = _records(completion, latency)
+                    if any(map(_worth_asking_again, completion.choices)):
+                        await self._ask_again(job, run, completion, records)
                 except BackendError as error:
                     outcome.update(dict.fromkeys(run, error))
                 else:
@@ -148,30 +150,19 @@ class Sampler:
                 if followers := self._flights.pop(keys[position]):
                     _land(followers, outcome.get(position))
 
-    async def _request(self, job: _Job, positions: Sequence[int]) -> list[Record]:
-        """One run of consecutive sample numbers as one request."""
-        first = positions[0]
-        completion, latency = await self._paid(job.draw, job.numbers[first], len(positions), first)
-        created = time.time()
-        records = []
-        for position, choice in zip(positions, completion.choices, strict=True):
-            if _worth_asking_again(choice):
-                records.append(await self._asked_again(job, position, choice, completion.model, latency))
-            else:
-                records.append(_record(choice, completion.model, latency, created))
-        return records
-
-    async def _asked_again(
-        self, job: _Job, position: int, choice: Choice, model: str, latency: float
-    ) -> Record:
-        """A sample that came back without any text is asked for again, on its own."""
-        for _ in range(EMPTY_ATTEMPTS):
-            again, more = await self._paid(job.draw, job.numbers[position], 1, position)
-            choice = replace(again.choices[0], usage=again.choices[0].usage + choice.usage)
-            latency += more
-            if not _worth_asking_again(choice):
-                break
-        return _record(choice, model, latency, time.time())
+    async def _ask_again(
+        self, job: _Job, positions: Sequence[int], completion: Completion, records: list[Record]
+    ) -> None:
+        """Samples that came back without any text are asked for again, each on its own."""
+        for index, (position, choice) in enumerate(zip(positions, completion.choices, strict=True)):
+            latency = records[index].latency
+            for _ in range(EMPTY_ATTEMPTS):
+                if not _worth_asking_again(choice):
+                    break
+                again, more = await self._paid(job.draw, job.numbers[position], 1, position)
+                choice = replace(again.choices[0], usage=again.choices[0].usage + choice.usage)
+                latency += more
+                records[index] = _record(choice, completion.model, latency, time.time())
 
     async def _paid(self, draw: Draw, seed: int, n: int, position: int) -> tuple[Completion, float]:
         """Send a request within the budget and time it; the draw's watcher sees it start and end."""
@@ -260,6 +251,11 @@ def _show_cached(watch: Watcher, outcome: Outcome) -> None:
     for position, drawn in outcome.items():
         if isinstance(drawn, Drawn) and drawn.cached:
             watch.arrived(Delta(position, drawn.record.text))
+
+
+def _records(completion: Completion, latency: float) -> list[Record]:
+    now = time.time()
+    return [_record(choice, completion.model, latency, now) for choice in completion.choices]
 
 
 def _record(choice: Choice, model: str, latency: float, created: float) -> Record:
