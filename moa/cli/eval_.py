@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from moa.evaluate.folder import Folder
     from moa.evaluate.study import Study
     from moa.graph.bind import Bindings
-    from moa.run.batch import Progress
     from moa.run.runner import Runner
 
 
@@ -127,8 +126,8 @@ def command(
             timeout=timeout,
         )
         trials = planned.trials(runner, folder, in_flight=in_flight, retry=retry_failed)
-        progress = run_async(_run(runner, trials, _total(folder, planned)))
-    _conclude(folder, progress, no_report=no_report)
+        run_async(_run(runner, trials, _total(folder, planned)))
+    _conclude(folder, no_report=no_report)
 
 
 def _check_before_asking(contenders: Sequence[Contender], bindings: Bindings) -> None:
@@ -141,26 +140,30 @@ def _total(folder: Folder, planned: Study) -> int:
     return folder.experiment.items * len(planned.contenders)
 
 
-async def _run(runner: Runner, trials: Trials, total: int) -> Progress:
+async def _run(runner: Runner, trials: Trials, total: int) -> None:
     from moa.cli.meter import Meter
 
     async with runner:
         with Meter(total, live=at_terminal()) as meter:
             trials.report = meter
             try:
-                return await trials.run()
+                await trials.run()
             finally:
                 meter.close(trials.progress)
 
 
-def _conclude(folder: Folder, progress: Progress, *, no_report: bool) -> None:
+def _conclude(folder: Folder, *, no_report: bool) -> None:
+    """Show the leaderboard, write the report, and say what failed."""
     from moa.cli.compare_ import leaderboard, show
 
-    show(leaderboard([folder]))
+    found = leaderboard([folder])
+    show(found)
     if not no_report:
         from moa.evaluate.report.page import write_report
 
         tell(f"report: {write_report(folder.path).page}")
-    if progress.failed:
-        tell(f"{progress.failed} answers failed: the same command with --retry-failed asks them again")
+    answers = sum(row.counts.failed for row in found.rows)
+    verdicts = sum(row.counts.unjudged for row in found.rows)
+    if answers or verdicts:
+        tell(f"{answers} answers and {verdicts} verdicts failed: --retry-failed asks again")
         raise typer.Exit(1)

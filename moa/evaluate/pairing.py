@@ -92,6 +92,8 @@ def _pair(found: Compared, adjusted: float) -> Pair:
 def _resolution(difference: Estimate) -> tuple[float | None, int | None]:
     if not isfinite(difference.standard_error) or difference.n < 2:
         return None, None
+    if difference.standard_error == 0:
+        return 0.0, 0 if difference.value else None
     found = resolution(difference)
     return found.minimum_detectable_effect, found.more
 
