@@ -62,7 +62,13 @@ def _beside(name: str, near: Path | None) -> Path | None:
     path = Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser raises for an unknown user
     folder = near if near is None or near.is_dir() else near.parent
     places = [place / path for place in (folder, Path()) if place is not None]
-    return next((place for place in places if place.is_file()), None)
+    return next((_short(place) for place in places if place.is_file()), None)
+
+
+def _short(path: Path) -> Path:
+    """The path from here where it is below: errors name it."""
+    working = Path.cwd()
+    return path.relative_to(working) if path.is_absolute() and path.is_relative_to(working) else path
 
 
 def _local(source: SourceSpec, name: str, near: Path | None) -> Path:
