@@ -108,7 +108,9 @@ def test_fields_are_explained() -> None:
 
 
 def test_unknown_kind() -> None:
-    with pytest.raises(UsageError, match=r"^no schema of 'agents': choose one of agent, graph, models, eval$"):
+    with pytest.raises(
+        UsageError, match=r"^no schema of 'agents': choose one of agent, graph, models, eval$"
+    ):
         schema("agents")
 
 
