@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from moa.graph.plan import Plan
     from moa.run.runner import Runner
 
+_COMMAND = re.compile(r"/[a-z]+")
 HELP = "/reset forgets the conversation, /quit or end of input leaves"
 
 
@@ -81,6 +83,8 @@ def _talk(runner: Runner, plan: Plan, system: str | None) -> None:
                     break
                 if line == "/reset":
                     history = list(opening)
+                elif _COMMAND.fullmatch(line):
+                    tell(f"no command {line}: {HELP}")
                 elif line:
                     turn: Message = {"role": "user", "content": line}
                     answer = _attempt(loop, _answer(runner, plan, [*history, turn]))

@@ -24,14 +24,14 @@ def tell_warnings(reply: Reply) -> None:
 def folded(warnings: Iterable[str], nodes: Iterable[str]) -> list[str]:
     """Warnings in the order in which each came first: `12 nodes (drafts[0..11]): ...` for equal ones.
 
-    A warning about a node begins with its id, one of `nodes`, and a colon.
+    A warning about a node begins with its id, one of `nodes`, and a colon; where it says the id again, once will do.
     """
     known = {*nodes}
     warned: dict[str, list[str]] = {}
     for warning in warnings:
         node, colon, message = warning.partition(": ")
         if colon and node in known:
-            warned.setdefault(message, []).append(node)
+            warned.setdefault(message.replace(f"`{node}`: ", ""), []).append(node)
         else:
             warned.setdefault(warning, [])
     return [f"{_whose(ids)}{message}" for message, ids in warned.items()]

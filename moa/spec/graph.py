@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, model
 from moa.spec.agent import AgentSpec, Sampling, Spec
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+Model = Annotated[str, StringConstraints(min_length=1)]
 Overflow = Literal["error", "drop", "truncate"]
 Inputs = str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
 
@@ -89,9 +90,9 @@ class NodeSpec(Spec):
     agent: str | AgentSpec | None = None
     """An agent of the catalogue, a path to an agent file, or an agent written in place."""
     select: Annotated[Select, BeforeValidator(_read_select)] | None = None
-    model: str | None = None
+    model: Model | None = None
     """A slot (bound when the graph runs) or a model's name."""
-    models: tuple[str, ...] | None = Field(None, min_length=1)
+    models: tuple[Model, ...] | None = Field(None, min_length=1)
     """One node for each of these; a name that repeats gives independent samples."""
     samples: int = Field(1, ge=1)
     """Independent samples of each model."""

@@ -225,7 +225,8 @@ def _bad_choice(details: ErrorDetails, given: _Given) -> str:
 
 def _too_short(details: ErrorDetails, given: _Given) -> str:
     least = details["ctx"]["min_length"]
-    return "must not be empty" if least == 1 else f"needs at least {least} entries"
+    what = "characters" if details["type"] == "string_too_short" else "entries"
+    return "must not be empty" if least == 1 else f"needs at least {least} {what}"
 
 
 def _bad_name(details: ErrorDetails, given: _Given) -> str:
@@ -237,6 +238,7 @@ _MESSAGES: dict[str, Callable[[ErrorDetails, _Given], str]] = {
     "value_error": _own_words,
     "literal_error": _bad_choice,
     "too_short": _too_short,
+    "string_too_short": _too_short,
     "string_pattern_mismatch": _bad_name,
     **dict.fromkeys(_BOUNDS, _out_of_bounds),
 }

@@ -72,6 +72,12 @@ def test_the_history_holds_the_aggregated_answers(moa: Here, server: FaultServer
     assert third == server.answer(aggregation["messages"], aggregation["seed"], "m", 1)[0]
 
 
+def test_a_command_that_there_is_not_asks_nobody(moa: Here, server: FaultServer) -> None:
+    called = chat(moa, server, "/help\n/etc/hosts holds what?\n")
+    assert "no command /help: /reset forgets" in called.err
+    assert proposed(server) == [[{"role": "user", "content": "/etc/hosts holds what?"}]]
+
+
 def test_reset_forgets_all_but_the_system_prompt(moa: Here, server: FaultServer) -> None:
     chat(moa, server, "Hi\n/reset\nAgain\n/quit\nnever asked\n", "--system", "Be brief.")
     system = {"role": "system", "content": "Be brief."}

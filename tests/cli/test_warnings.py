@@ -32,6 +32,11 @@ CUT = "the reply was cut off at max_tokens (5)"
         ),
         ([f"d[{n}]: {CUT}" for n in (0, 2, 4, 6, 8)], [f"d[{n}]" for n in range(9)], [f"5 nodes: {CUT}"]),
         ([f"a: {CUT}", f"b: {CUT}"], ["a"], [f"a: {CUT}", f"b: {CUT}"]),
+        (
+            [f"d[{n}]: no response: `d[{n}]`: m answered without any text" for n in (0, 1)],
+            ["d[0]", "d[1]"],
+            ["2 nodes (d[0..1]): no response: m answered without any text"],
+        ),
         (["note: well", "note: well"], ["a"], ["note: well"]),
         ([f"b: {CUT}", f"a: {CUT}"], ["a", "b"], [f"2 nodes (b, a): {CUT}"]),
     ],

@@ -78,7 +78,7 @@ AGENTS = [
     ("name: [a]\n", "1:7: expected text, not a list"),
     (
         "reads: chioce\n",
-        "1:8: expected one of text, choice, score, ranking, json; not `chioce`; did you mean `choice`?",
+        "1:8: expected one of text, choice, score, ranking, json, preference; not `chioce`; did you mean `choice`?",
     ),
     ("sampling: hot\n", "1:11: expected a mapping, not `hot`"),
     ("sampling: {temperature: 9}\n", "1:25: must be at most 5, not `9`"),
@@ -132,7 +132,7 @@ GRAPHS = [
     ),
     (
         "nodes:\n  a:\n    agent: {reads: chioce}\n",
-        "3:20: expected one of text, choice, score, ranking, json; not `chioce`; did you mean `choice`?",
+        "3:20: expected one of text, choice, score, ranking, json, preference; not `chioce`; did you mean `choice`?",
     ),
     (
         "nodes:\n  a:\n    agent: p\n    model: no\n",
@@ -140,6 +140,7 @@ GRAPHS = [
     ),
     ("nodes:\n  a: {agent: p, model: a, models: [b]}\n", "2:6: takes `model` or `models`, not both"),
     ("nodes:\n  a: {select: majority}\n", "2:6: a selector needs `inputs`"),
+    ("nodes:\n  a: {agent: p, models: [a, '']}\n", "2:29: must not be empty"),
     (IN_A_GRAPH % "models: [x]", "2:6: takes `model` or `models`, not both"),
     (IN_A_GRAPH % "size: 4", "2:34: unknown key `size` here; it belongs under `subsets` or `window`"),
     (IN_A_GRAPH % "samples: 0", "2:43: must be at least 1, not `0`"),
