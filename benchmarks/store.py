@@ -87,8 +87,8 @@ async def measure(path: Path, records: int, size: int) -> list[Cost]:
             for key in keys:
                 store.get([key])
         with meter.step("put"):
-            for base, key, messages, record in zip(bases, keys, prompts, answers, strict=True):
-                store.put(base, "sim:a", messages, PARAMS, [(0, key, record)])
+            for base, messages, record in zip(bases, prompts, answers, strict=True):
+                store.put(base, "sim:a", messages, PARAMS, [(0, record)])
         with meter.step("flush"):
             await store.flush()
         with meter.step("get, stored"):
