@@ -84,6 +84,9 @@ def command(
     fork: Annotated[
         bool, typer.Option("--fork", help="Where something changed, go on in a new folder beside DIR.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show calls, tokens and money of it all, and ask nobody.")
+    ] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no HTML report.")] = False,
     store: StoreOption = None,
     no_store: NoStoreOption = False,
@@ -113,6 +116,10 @@ def command(
         seed=seed,
     )
     _check_before_asking(planned.contenders, bindings)
+    if plan:
+        from moa.cli.forecast import show
+
+        return show(planned.forecast(bindings))
     with opened(out, planned.design, planned.items, fork=fork) as folder:
         if folder.path != out:
             tell(f"note: something changed, so this goes on in {folder.path}")
@@ -127,7 +134,7 @@ def command(
         )
         trials = planned.trials(runner, folder, in_flight=in_flight, retry=retry_failed)
         run_async(_run(runner, trials, _total(folder, planned)))
-    _conclude(folder, no_report=no_report)
+    return _conclude(folder, no_report=no_report)
 
 
 def _check_before_asking(contenders: Sequence[Contender], bindings: Bindings) -> None:

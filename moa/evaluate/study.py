@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moa.backends.resolve import model_spec
 from moa.errors import SpecError, UsageError
 from moa.evaluate.baseline import check_opponents, choose_baseline, is_recorded
 from moa.evaluate.entrants import Contender, contenders
 from moa.evaluate.experiment import IN_FLIGHT, Trials
 from moa.evaluate.fingerprint import rests_on
 from moa.evaluate.folder import Folder
+from moa.evaluate.forecast import Forecast, forecast
 from moa.evaluate.judges import Judge, open_judge
 from moa.evaluate.judging import EXACT, Referee
 from moa.evaluate.opening import Design
@@ -59,6 +61,14 @@ class Study:
             is_recorded(self.spec, self.design.baseline),
             in_flight,
             retry,
+        )
+
+    def forecast(self, bindings: Bindings) -> Forecast:
+        """What it will cost, with nobody asked."""
+        judge = self._judge(Runner(models=bindings.models))
+        names = bindings.models
+        return forecast(
+            self.items(), self.contenders, judge, self.design.baseline, lambda name: model_spec(name, names)
         )
 
     def _judge(self, runner: Runner) -> Judge | None:
