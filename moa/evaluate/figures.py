@@ -37,6 +37,8 @@ OF_KIND = {
     "correct": ("accuracy", "parse-rate"),
 }
 """Figures that verdicts of a kind always have."""
+ON_DEMAND = {"preference": ("style-controlled", "wb-reward"), "score": ("wb-score",)}
+"""Figures that they have where the evaluation asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class LengthControl(NamedTuple):
 def names_of(asked: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
     """The figures of an experiment: those its evaluation asks for, then those that its verdicts always have."""
     always = [name for kind in kinds for name in OF_KIND.get(kind, ())]
-    fitting = [name for name in asked if name in always or name not in _PLAIN or not kinds]
+    possible = {*always, *(name for kind in kinds for name in ON_DEMAND.get(kind, ()))}
+    fitting = [name for name in asked if name in possible or not kinds]
     return tuple(dict.fromkeys([*fitting, *always]))
 
 
