@@ -29,6 +29,7 @@ check: $(TEST)/.ready  ## Run the static checks only: ruff, mypy, import-linter
 	$(TEST)/bin/lint-imports
 
 pytest: $(TEST)/.ready  ## Run the tests only; ARGS='-k window' picks some
+	@bash scripts/browser.sh
 	$(TEST)/bin/pytest $(ARGS)
 
 package: $(TEST)/.ready  ## Build the source archive and the wheel, install them, try them elsewhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from io import BytesIO
+from urllib.parse import unquote
 
 import pytest
 import pytest_asyncio

@@ -45,9 +45,14 @@ def _label(board: Board, name: str) -> str:
 
 
 def _shared_note(board: Board, name: str) -> str:
-    """How the number was made, where it is the same for all."""
-    notes = {figure.note for figure in _figures(board, name)}
+    """How the number was made, where it is the same for all that were measured."""
+    notes = {figure.note for figure in _measured(board, name)}
     return notes.pop() if len(notes) == 1 else ""
+
+
+def _measured(board: Board, name: str) -> list[Figure]:
+    """A number of all but the baseline, whose own is not measured."""
+    return [found for row in board.rows if not row.is_baseline and (found := row.figure(name)) is not None]
 
 
 def _cost_columns() -> Iterator[Column]:
@@ -79,16 +84,19 @@ def _row(
     return [
         Cell(str(rank), rank) if rank else Cell("–", NAN),
         Cell(row.name, small="baseline" if row.is_baseline else ""),
-        *(_figure(row.figure(name), _shared_note(board, name)) for name in names),
+        *(_figure(row.figure(name), _shared_note(board, name), fixed=row.is_baseline) for name in names),
         *_costs(row.cost, row.judge_cost),
         *(_count(TROUBLES[name](row.counts), row.counts.items) for name in troubles),
     ]
 
 
-def _figure(figure: Figure | None, shared: str) -> Cell:
+def _figure(figure: Figure | None, shared: str, *, fixed: bool = False) -> Cell:
+    """A number over its interval; one that is `fixed` by definition has none."""
     if figure is None:
         return Cell(UNKNOWN, NAN)
     kind, estimate = unit_of(figure.name, figure.label, figure.unit), figure.estimate
+    if fixed and estimate.low == estimate.high:
+        return Cell(kind.bare(estimate.value), estimate.value)
     note = f"; {figure.note}" if figure.note and figure.note != shared else ""
     small = f"{kind.interval(estimate)}{note}" if has_interval(estimate) else f"no interval{note}"
     return Cell(kind.bare(estimate.value), estimate.value, small)
@@ -125,7 +133,7 @@ def methods(board: Board) -> str:
 
 def _ways(board: Board, name: str) -> Iterator[tuple[str, str, int, int]]:
     sizes: dict[str, list[int]] = {}
-    for figure in _figures(board, name):
+    for figure in _measured(board, name):
         how = "; ".join(
             filter(
                 None, [figure.note, f"interval: {figure.estimate.method}" if figure.estimate.method else ""]

@@ -13,11 +13,17 @@ from moa.evaluate.report.lengths import MOST_DOTS, MOST_PANELS, Axes, Panel, len
 from moa.evaluate.report.scene import Plot
 from moa.evaluate.report.spending import Planned
 from moa.evaluate.report.words import Unit, count, dollars, has_interval, listed, points, seconds, unit_of
-from moa.evaluate.standings import Board, Cost, Row
+from moa.evaluate.standings import Board, Cost, Figure, Row
 
 MOST_IN_HEAT = 30
 LEFT_OUT = frozenset({"discrete-win-rate", "parse-rate"})
 """Numbers that stand in the table only."""
+LESS = {
+    "quality-cost": "costs no more",
+    "quality-tokens": "writes no more",
+    "quality-latency": "takes no longer",
+}
+LATENCY = "Latency is that of the calls on the longest way to the answer, as they took when they were sent."
 INTERVAL = "The thin line is the 95% confidence interval."
 
 
@@ -45,34 +51,27 @@ def _bars(board: Board) -> Iterator[Plot]:
     figures = {figure.name: figure for row in board.rows for figure in row.figures}
     order = [board.headline, *(name for name in figures if name != board.headline and name not in LEFT_OUT)]
     for name in order:
-        entries = [
-            Bar(row.name, figure.estimate) for row in board.rows if (figure := row.figure(name)) is not None
-        ]
-        if not entries:
+        found = [(row, figure) for row in board.rows if (figure := row.figure(name)) is not None]
+        if not found:
             continue
-        shown = figures[name]
-        kind = unit_of(name, shown.label, shown.unit)
-        notes = {f.note for row in board.rows if (f := row.figure(name)) is not None and f.note}
-        yield bars(
-            name,
-            kind.title,
-            entries,
-            kind,
-            [*_bar_words(entries, kind, board), *(f"How it was computed: {note}." for note in sorted(notes))],
-        )
+        kind = unit_of(name, figures[name].label, figures[name].unit)
+        measured = [(row.name, figure) for row, figure in found if not row.is_baseline]
+        notes = sorted({figure.note for _, figure in measured if figure.note})
+        words = [*_bar_words(measured, kind, board), *(f"How it was computed: {note}." for note in notes)]
+        yield bars(name, kind.title, [Bar(row.name, figure.estimate) for row, figure in found], kind, words)
 
 
-def _bar_words(entries: list[Bar], kind: Unit, board: Board) -> Iterator[str]:
+def _bar_words(measured: list[tuple[str, Figure]], kind: Unit, board: Board) -> Iterator[str]:
     yield INTERVAL
     if kind.middle is None:
         return
-    known = [(bar.name, bar.estimate) for bar in entries if bar.estimate and has_interval(bar.estimate)]
+    known = [(name, figure.estimate) for name, figure in measured if has_interval(figure.estimate)]
     spans = [name for name, estimate in known if estimate.low <= kind.middle <= estimate.high]
-    at = f"{kind.middle:g}{kind.suffix}"
     who = board.baseline or "the baseline"
-    yield f"The dashed line, at {at}, is {who} itself."
+    yield f"The dashed line, at {kind.middle:g}{kind.suffix}, is {who} itself."
     if spans:
-        yield f"The intervals of {listed(spans)} span it: nothing shows that {_they(spans)} or worse than {who}."
+        verb = "interval of {} spans" if len(spans) == 1 else "intervals of {} span"
+        yield f"The {verb.format(listed(spans))} it: nothing shows that {_they(spans)} or worse than {who}."
 
 
 def _they(names: list[str]) -> str:
@@ -107,17 +106,15 @@ def _front(board: Board, name: str, title: str, price: Price, amount: Callable[[
         if row.cost is not None
     ]
     best = [spot.name for spot in spots if spot.name in pareto(spots)]
-    caption = [f"On the front, where nothing is both better and cheaper: {listed(best)}." if best else "",
-               "Numbers are ranks on the leaderboard, vertical lines 95% confidence intervals."]  # fmt: skip
+    caption = ["Numbers are ranks on the leaderboard, vertical lines 95% confidence intervals."]
+    if best:
+        caption.insert(0, f"On the front, where nothing is better and {LESS[name]}: {listed(best)}.")
     if name == "quality-latency":
-        caption[0] = caption[0].replace("cheaper", "quicker")
-        caption.append(
-            "Latency is that of the calls on the longest way to the answer, as they took when they were sent."
-        )
+        caption.append(LATENCY)
     unknown = [spot.name for spot in spots if spot.price is None]
     if unknown:
         caption.append(f"No price is known for {listed(unknown)}: not free, but unknown, and not compared.")
-    return front(name, title, spots, price, unit(board), [words for words in caption if words])
+    return front(name, title, spots, price, unit(board), caption)
 
 
 def _heat(board: Board) -> Iterator[Plot]:

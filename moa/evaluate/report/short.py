@@ -37,8 +37,7 @@ def in_short(board: Board) -> Iterator[str]:
         yield "Nothing was judged yet."
         return
     kind, (best, estimate) = unit(board), rows[0]
-    number = board.label if len(rows) > 1 else kind.title
-    lead = f"{best.name} has the highest {number}," if len(rows) > 1 else f"{best.name}: {number}"
+    lead = f"{best.name} has the highest {board.label}," if len(rows) > 1 else f"{best.name}: {board.label}"
     yield f"{lead} {kind.long(estimate)}{_against(board, estimate)}."
     if len(rows) > 1:
         yield from _runner_up(board, best.name, rows[1][0].name)
@@ -113,7 +112,11 @@ def _spent(survey: Survey) -> Iterator[Fact]:
     judging = sum((record.judging for record in survey.records.values()), Spent())
     whole = answers + judging
     asked = sum(record.asked for record in survey.records.values())
-    note = f"{dollars(answers.cost)} for answers, {dollars(judging.cost)} for verdicts; a call that entrants share is counted for each"
+    note = (
+        ""
+        if whole.cost == 0
+        else f"{dollars(answers.cost)} for answers, {dollars(judging.cost)} for verdicts; a call that entrants share is counted for each"
+    )
     yield Fact("Cost", dollars(whole.cost), note)
     yield Fact("Answers", f"{asked:,}", f"{whole.calls:,} calls, {answers.calls:,} of them by entrants")
     yield Fact(
