@@ -6,14 +6,17 @@ between 0 and 1. It is minimised to the end, where liblinear stops at a toleranc
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from moa.evaluate.numbers.intervals import Floats
 
 STEPS = 100
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4
 """A step in which no coefficient changes by more is the last one; what it leaves is of the order of its square."""
 SWEEPS = 200
 CLOSE = 1e-10
@@ -23,7 +26,7 @@ RIDGE = 1e-12
 """Of the Hessian's trace, so that it can be solved where a feature is 0 everywhere."""
 ROUNDING = 1e-12
 """Relative error of an objective."""
-BLOCK = 1 << 14
+BLOCK = 1 << 13
 """Rows times regressions that are worked on at once."""
 
 
@@ -39,16 +42,20 @@ class Problems(NamedTuple):
     c: Floats
     """(B,), liblinear's C: the larger, the weaker the penalty"""
 
-    def block(self, start: int, stop: int) -> Problems:
+    def picked(self, which: slice | npt.NDArray[np.int64]) -> Problems:
         """Some of the regressions."""
         features, targets, weights, c = self
-        part = slice(start, stop)
         return Problems(
-            features if len(features) == 1 else features[part],
+            features if len(features) == 1 else features[which],
             targets,
-            weights if len(weights) == 1 else weights[part],
-            c[part],
+            weights if len(weights) == 1 else weights[which],
+            c[which],
         )
+
+    def rows(self, which: npt.NDArray[np.bool_]) -> Problems:
+        """All regressions on some of the rows."""
+        features, targets, weights, c = self
+        return Problems(features[:, :, which], targets[which], weights[:, which], c)
 
 
 class _Point(NamedTuple):
@@ -69,21 +76,32 @@ def minimise(problems: Problems, start: Floats | None = None, tolerance: float =
     here = _evaluate(problems, first)
     direction, share = _direction(here), np.ones(len(first))
     for _ in range(STEPS):
-        moving = (np.abs(direction).max(axis=1) > tolerance) & (share > SMALLEST_STEP)
-        if not moving.any():
+        moving = np.flatnonzero((np.abs(direction).max(axis=1) > tolerance) & (share > SMALLEST_STEP))
+        if not len(moving):
             break
-        there = _evaluate(problems, here.coefficients + share[:, None] * direction)
-        better = there.objective <= here.objective + ROUNDING * np.abs(here.objective)
-        here = there if better.all() else _chosen(better, there, here)
-        share = np.where(better, 1.0, share / 2)
-        direction = _direction(here)
+        some = problems if len(moving) == len(first) else problems.picked(moving)
+        there = _evaluate(some, (here.coefficients + share[:, None] * direction)[moving])
+        slack = ROUNDING * np.abs(here.objective[moving])
+        better = there.objective <= here.objective[moving] + slack
+        for new, old in zip(there, here, strict=True):
+            old[moving[better]] = new[better]
+        share[moving] = np.where(better, 1.0, share[moving] / 2)
+        direction[moving] = _direction(_Point(*(values[moving] for values in here)))
     return here.coefficients + np.where(share[:, None] < 1, 0.0, direction)
 
 
-def _chosen(better: np.ndarray[tuple[int], np.dtype[np.bool_]], there: _Point, here: _Point) -> _Point:
-    """The new point where it is better, the old one elsewhere."""
-    pairs = zip(there, here, strict=True)
-    return _Point(*(np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in pairs))
+def step_without(
+    problems: Problems, solution: Floats, parts: Iterable[npt.NDArray[np.bool_]]
+) -> Iterator[Floats]:
+    """One step from the solution (B, K) of all rows towards that without each part of them (N,).
+
+    It needs the rows of the part only.
+    """
+    whole = _evaluate(problems, solution)
+    for part in parts:
+        lost = _evaluate(problems.rows(part), solution)
+        rest = whole._replace(gradient=whole.gradient - lost.gradient, hessian=whole.hessian - lost.hessian)
+        yield solution + _direction(rest)
 
 
 def _evaluate(problems: Problems, coefficients: Floats) -> _Point:
@@ -91,50 +109,64 @@ def _evaluate(problems: Problems, coefficients: Floats) -> _Point:
     at_once = max(1, BLOCK // problems.targets.size)
     starts = range(0, len(coefficients), at_once)
     parts = [
-        _evaluate_block(problems.block(start, start + at_once), coefficients[start : start + at_once])
+        _evaluate_block(problems.picked(slice(start, start + at_once)), coefficients[start : start + at_once])
         for start in starts
     ]
     return _Point(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _evaluate_block(problems: Problems, coefficients: Floats) -> _Point:
+    """The same in terms of the tanh of half the scores, in few arrays, and without the losses' constant part."""
     features, targets, weights, c = problems
-    scores = np.matmul(coefficients[:, None, :], features)[:, 0, :]
-    lean = np.tanh(scores / 2)
-    size = np.abs(scores) / 2 - np.log(0.5 + 0.5 * np.abs(lean))
-    scaled = weights * c[:, None]
-    losses = np.einsum("bn,bn->b", scaled, size + (0.5 - targets) * scores)
+    scaled, balance = weights * c[:, None], 1 - 2 * targets
+    halves = np.matmul(coefficients[:, None, :] / 2, features)[:, 0, :]
+    lean = np.tanh(halves)
+    losses = np.abs(halves)
+    losses -= np.log1p(np.abs(lean))
+    losses += np.multiply(halves, balance, out=halves)
+    residuals = np.add(lean, balance, out=halves)
+    residuals *= scaled
+    curvature = np.subtract(1, np.multiply(lean, lean, out=lean), out=lean)
+    curvature *= scaled
     return _Point(
         coefficients,
-        np.abs(coefficients).sum(axis=1) + losses,
-        np.matmul(features, (scaled * (0.5 + 0.5 * lean - targets))[:, :, None])[:, :, 0],
-        _hessian(features, scaled * (0.25 - 0.25 * lean * lean)),
+        np.abs(coefficients).sum(axis=1) + np.einsum("bn,bn->b", scaled, losses),
+        np.matmul(features, residuals[:, :, None])[:, :, 0] / 2,
+        _products(features, curvature) / 4,
     )
 
 
-def _hessian(features: Floats, curvature: Floats) -> Floats:
-    """(B, K, K); for shared features one product of matrices makes them all."""
+def _products(features: Floats, weights: Floats) -> Floats:
+    """The weighted sums (B, K, K) of products of features."""
     if len(features) > 1:
-        return np.asarray(np.matmul(features * curvature[:, None, :], features.swapaxes(1, 2)))
-    one = features[0]
-    products = (one[:, None, :] * one[None, :, :]).reshape(len(one) ** 2, -1)
-    return np.asarray((curvature @ products.T).reshape(-1, len(one), len(one)))
+        return np.asarray(np.matmul(features * weights[:, None, :], features.swapaxes(1, 2)))
+    [rows] = features
+    found = np.empty((len(weights), len(rows), len(rows)))
+    for one, two in combinations_with_replacement(range(len(rows)), 2):
+        found[:, one, two] = found[:, two, one] = weights @ (rows[one] * rows[two])
+    return found
 
 
 def _direction(point: _Point) -> Floats:
     """The step (B, K) to the minimum of |w + d|_1 + g d + d H d / 2.
 
-    Where no coefficient changes its sign that is one system of K equations; else coordinate descent finds it.
+    Where the coefficients that are 0 stay so and no other changes its sign, that is one system of equations; else
+    coordinate descent finds it.
     """
     start, gradient = point.coefficients, point.gradient
+    unit = np.eye(start.shape[1])
     ridge = RIDGE * (1 + np.trace(point.hessian, axis1=1, axis2=2))
-    hessian = point.hessian + ridge[:, None, None] * np.eye(start.shape[1])
+    hessian = point.hessian + ridge[:, None, None] * unit
+    free = (start != 0) | (np.abs(gradient) > 1)
     signs = np.where(start != 0, np.sign(start), -np.sign(gradient))
-    aim = start - np.linalg.solve(hessian, (gradient + signs)[:, :, None])[:, :, 0]
-    crossed = (np.sign(aim) != signs).any(axis=1)
-    if crossed.any():
-        aim[crossed] = _descend(start[crossed], gradient[crossed], hessian[crossed])
-    return np.asarray(aim - start)
+    system = np.where(free[:, :, None] & free[:, None, :], hessian, unit)
+    step = -np.linalg.solve(system, np.where(free, gradient + signs, 0.0)[:, :, None])
+    slope = gradient + np.matmul(hessian, step)[:, :, 0]
+    wrong = np.where(free, np.sign(start + step[:, :, 0]) != signs, np.abs(slope) > 1).any(axis=1)
+    found = step[:, :, 0]
+    if wrong.any():
+        found[wrong] = _descend(start[wrong], gradient[wrong], hessian[wrong]) - start[wrong]
+    return np.asarray(found)
 
 
 def _descend(start: Floats, gradient: Floats, hessian: Floats) -> Floats:

@@ -128,7 +128,7 @@ def test_the_folds_are_group_k_folds(n: int) -> None:
 
 @pytest.mark.parametrize("fit", FITS)
 def test_what_was_simulated_is_found(fit: Fit) -> None:
-    rows = simulate(20_000, seed=3, length=-1.2, difficulty=0.8, model=0.4)
+    rows = simulate(6_000, seed=3, length=-1.2, difficulty=0.8, model=0.4)
     found = length_controlled(*rows, fit=fit)
     assert found.fit == fit
     assert list(found.coefficients) == pytest.approx([-1.2, 0.8, 0.4], abs=0.1)
