@@ -10,6 +10,7 @@ DIR/store.sqlite                every reply of a model, unless another store was
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
@@ -131,9 +132,22 @@ def read_lines(path: Path, kind: type[R]) -> Iterator[R]:
 def read_line(line: bytes, kind: type[R], path: Path, number: int) -> R:
     """The record of one line; raises `UsageError` that names it."""
     try:
-        return kind.model_validate_json(line)
+        try:
+            return kind.model_validate_json(line)
+        except ValidationError as error:
+            return kind.model_validate(_loosely(line, error))
     except ValidationError as error:
         raise UsageError(f"{path}:{number}: {_first(error)}") from None
+
+
+def _loosely(line: bytes, error: ValidationError) -> object:
+    """A line read by Python's own parser, which lets half a surrogate pair pass."""
+    if error.errors()[0]["type"] != "json_invalid":
+        raise error
+    try:
+        return json.loads(line)
+    except ValueError:
+        raise error from None
 
 
 def write_lines(path: Path, records: Iterable[Record]) -> None:

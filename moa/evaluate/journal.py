@@ -47,8 +47,13 @@ class Journal(Generic[R]):
             self._writer = self._draft.open("wb") if self._anew else self.path.open("ab")
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}") from None
-        drop_torn_line(self._reader)
-        self._ahead = self._next_line()
+        try:
+            drop_torn_line(self._reader)
+            self._ahead = self._next_line()
+        except UsageError:
+            self._close_reader()
+            self._writer.close()
+            raise
         return self
 
     def __exit__(
