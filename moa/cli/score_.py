@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from moa.evaluate.numbers.intervals import Estimate
     from moa.evaluate.score import Options, Score
 
@@ -94,7 +96,21 @@ def _scores(paths: list[Path], options: Options, drop_unjudged: bool) -> list[Sc
     from moa.evaluate.annotations import read_annotations
     from moa.evaluate.score import score
 
-    return list(score(read_annotations(paths, drop_unjudged=drop_unjudged), options))
+    found = read_annotations(paths, drop_unjudged=drop_unjudged)
+    return list(_watched(score(found, options), len(found)))
+
+
+def _watched(scores: Iterator[Score], total: int) -> Iterator[Score]:
+    """The scores, with a bar at a terminal while more than one is computed."""
+    import sys
+
+    if total < 2 or not sys.stderr.isatty():
+        yield from scores
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(scores, "scoring", total, console=Console(stderr=True), transient=True)
 
 
 def _print(scores: list[Score], as_json: bool) -> None:

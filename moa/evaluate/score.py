@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from moa.errors import UsageError
+from moa.errors import MissingExtraError, UsageError
 from moa.evaluate.annotations import Annotations, Judgment
 from moa.evaluate.numbers.bootstrap import REPLICATES, bootstrap_interval, mean_of
 from moa.evaluate.numbers.intervals import Estimate, Floats
@@ -179,6 +179,8 @@ def _controlled(
     )
     try:
         controlled = length_controlled(*rows, fit=options.fit)
+    except MissingExtraError:
+        raise
     except UsageError as error:
         warnings.append(f"no length-controlled win rate: {error}")
         return None, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,22 @@ def test_an_unknown_fit(moa: Caller) -> None:
         "",
         "--fit ols: known are liblinear-cv and newton\n",
     )
+
+
+@pytest.mark.parametrize("absent", ["numpy", "sklearn.linear_model"])
+def test_a_missing_package_is_one_line(moa: Caller, monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
+    monkeypatch.setitem(sys.modules, absent, None)
+    called = moa("score", "a.jsonl", "--reference", "reference", "--bootstrap", "0")
+    assert (called.code, called.out) == (2, "")
+    assert "needs the extra `eval`" in called.err
+    assert called.err.count("\n") == 1
+
+
+def test_a_bar_while_a_person_waits(moa: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    called = moa("score", "a.jsonl", "--reference", "reference", "--bootstrap", "0", "--json")
+    assert "scoring" in called.err
+    assert len(array(called.out)) == 2
 
 
 @needs_alpaca_eval
