@@ -139,11 +139,23 @@ def _frame(across: Scale, up: Scale, top: float, first: bool) -> Iterator[Mark]:
         if first:
             yield Words(across.start - 6, y + 4, f"{share:g}", "faint", SMALL, "end")
     for tick in across.ticks(4):
-        x = across(tick)
-        yield Line((Point(x, top), Point(x, top + _HEIGHT)), "axis" if tick == 0 else "grid")
-        if min(x - across.start, across.end - x) < 14:
-            continue
-        yield Words(x, top + _HEIGHT + 15, f"{tick:,.12g}".replace("-", "−"), "faint", SMALL - 0.5, "middle")
+        yield Line(
+            (Point(across(tick), top), Point(across(tick), top + _HEIGHT)), "axis" if tick == 0 else "grid"
+        )
+    for tick in _labelled(across):
+        words = f"{tick:,.12g}".replace("-", "−")
+        yield Words(across(tick), top + _HEIGHT + 15, words, "faint", SMALL - 0.5, "middle")
+
+
+def _labelled(across: Scale) -> list[float]:
+    """Round lengths whose words do not stand out over the panel; at least two, where that is possible."""
+    for most in (4, 6, 8):
+        inside = [
+            x for x in across.ticks(most) if min(across(x) - across.start, across.end - across(x)) >= 16
+        ]
+        if len(inside) > 1:
+            break
+    return inside
 
 
 def _panel(panel: Panel, curve: Curve | None, across: Scale, up: Scale) -> Iterator[Mark]:

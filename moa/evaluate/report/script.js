@@ -2,7 +2,7 @@
 "use strict";
 
 const FAILED = 1, SPLIT = 2, REFUSED = 4, UNPARSED = 8, JUDGE_FAILED = 16, MISSING = 32;
-const PAGE = 50;
+const PAGE = 50, LONG = 800, LINES = 15;
 const KINDS = {
   preference: {
     filters: [["win", "wins"], ["loss", "losses"], ["tie", "ties"]],
@@ -218,9 +218,11 @@ function block(title, text, kind = "") {
   return make("div", { class: `block ${kind}` }, title ? make("h5", {}, title) : null, passage(text, title || "Text"));
 }
 
-/** A text as it was written; a long one scrolls within its box, which the keyboard can reach. */
+/** A text as it was written; one so long that it scrolls within its box can be reached by the keyboard. */
 function passage(text, label) {
-  return make("pre", { dir: "auto", tabindex: "0", role: "region", "aria-label": label }, visible(text));
+  const scrolls = text.length > LONG || text.split("\n").length > LINES;
+  const reached = scrolls ? { tabindex: "0", role: "region", "aria-label": label } : {};
+  return make("pre", { dir: "auto", ...reached }, visible(text));
 }
 
 /** Characters that hide text or turn it round are shown by their number: a reader sees what the judge got. */

@@ -127,7 +127,7 @@ def _note(record: Record, failure: Failure) -> None:
 def _kind(failure: Failure) -> str:
     """What failures have in common: an error's class and its first words."""
     if failure.what in ("refused", "unparsed"):
-        return failure.what
+        return "in the judge's own words below"
     first = failure.reason.split("\n", 1)[0]
     return first if len(first) <= 120 else f"{first[:119]}…"
 

@@ -67,13 +67,18 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @pytest.fixture(scope="module")
-def standing(sample: Folder) -> Board:
-    return made(sample)[0]
+def whole(sample: Folder) -> tuple[Board, Report]:
+    return made(sample)
 
 
 @pytest.fixture(scope="module")
-def page(sample: Folder) -> str:
-    return made(sample)[1].html
+def standing(whole: tuple[Board, Report]) -> Board:
+    return whole[0]
+
+
+@pytest.fixture(scope="module")
+def page(whole: tuple[Board, Report]) -> str:
+    return whole[1].html
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +116,9 @@ def test_no_text_of_a_model_becomes_markup(page: str, tags: Tag) -> None:
     assert all(script.get("type") in ("application/x-moa", "module") for script in scripts)
     assert [script.get("type") for script in scripts].count("module") == 1
     assert not any(attributes.get("src") == "x" for attributes in tags.of("img"))
-    for raw in ("alert(1)</script>", "<!-- -->", "\u2028", "\u202e", "\x00", "{{", "49"):
-        assert raw not in page.replace("{{ 7 * 7 }}", "") or raw == "49", raw
+    for raw in ("alert(1)</script>", "<!-- -->", "\u2028", "\u202e", "\x00"):
+        assert raw not in page, raw
+    assert "{{ 7 * 7 }}" in page, "no template is made of it"
     assert any("<script>alert(1)" in text for text in tags.within("bdi")), "it is shown as text"
     assert tags.open == [], "everything is closed"
 
@@ -144,8 +150,8 @@ def test_there_are_landmarks_and_a_language(tags: Tag) -> None:
     assert all(picture["alt"] for picture in tags.of("img"))
 
 
-def test_every_plot_is_in_the_page_at_two_widths(sample: Folder, tags: Tag) -> None:
-    plots = made(sample)[1].plots
+def test_every_plot_is_in_the_page_at_two_widths(whole: tuple[Board, Report], tags: Tag) -> None:
+    plots = whole[1].plots
     figures = [figure["id"] for figure in tags.of("figure")]
     assert figures == [f"plot-{plot.name}" for plot in plots]
     assert {"win-rate", "quality-cost", "quality-latency", "paired-differences", "length", "plan"} <= {
@@ -281,10 +287,11 @@ def test_a_hostile_drawing_stays_an_image(tmp_path: Path) -> None:
         update={"svg": "<svg onload='alert(1)'><script>alert(2)</script></svg>"}
     )
     folder.write_experiment(experiment.model_copy(update={"entrants": (evil,)}))
-    tags = Tag(made(folder)[1].html)
+    html = made(folder)[1].html
+    tags = Tag(html)
     (picture,) = tags.of("img")
     assert picture["src"].startswith("data:image/svg+xml;base64,")
-    assert len(tags.of("svg")) == len(re.findall("<svg class=", made(folder)[1].html))
+    assert len(tags.of("svg")) == len(re.findall("<svg class=", html))
 
 
 def test_a_folder_that_is_no_experiment_is_one_line(tmp_path: Path) -> None:
