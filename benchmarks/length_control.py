@@ -1,11 +1,10 @@
-"""Length-controlled win rates: our two fits beside alpaca_eval's own, the bootstrap, and whether its intervals cover.
+"""Length-controlled win rates: our two fits beside alpaca_eval's own, and the bootstrap.
 
-    python benchmarks/length_control.py [--data DIR] [--peer PYTHON] [--rounds 3] [--coverage 1000]
+    python benchmarks/length_control.py [--data DIR] [--peer PYTHON] [--rounds 3]
 
 DIR holds annotations.parquet, df_gamed.csv and instruction_difficulty.csv (default: ../shared/data/alpaca_eval2). `--peer`
 is a Python that has alpaca-eval (0.6.6) and pyarrow; without it, this one. Fits are measured in CPU time, one after
-another, and the median of the rounds counts. `--coverage` simulates that many data sets from the length-control model and
-counts how often the 95% interval holds the true win rate.
+another, and the median of the rounds counts. Whether intervals cover is measured in coverage.py.
 """
 
 from __future__ import annotations
@@ -21,13 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 DATA = Path(__file__).parents[2] / "shared" / "data" / "alpaca_eval2"
-ROWS, LENGTH, DIFFICULTY = 400, -1.5, 0.7
-"""Of a simulated data set."""
-MODELS = (-2.0, -1.0, 0.0, 1.0)
-"""The simulated models' own coefficients: from weak to strong."""
 
 T = TypeVar("T")
 
@@ -130,53 +123,17 @@ def compare(data: Path, python: str, rounds: int) -> None:
     print(f"\n1,000 replicates of {found[-1].model}: {shown}")
 
 
-def coverage(runs: int, replicates: int) -> None:
-    """How often intervals of the length-controlled win rate hold the simulated truth."""
-    from moa.evaluate.numbers.bootstrap import bootstrap_interval
-    from moa.evaluate.numbers.length_control import GamedRows, Resampled, length_controlled
-
-    def chance(scores: Any) -> Any:
-        return 1 / (1 + np.exp(-scores))
-
-    many = np.random.default_rng(0).normal(size=1_000_000)
-    inside = dict.fromkeys(MODELS, 0)
-    for run in range(runs):
-        own = MODELS[run % len(MODELS)]
-        random = np.random.default_rng(run)
-        difficulty, longer = random.normal(size=ROWS), random.normal(300, 800, ROWS)
-        mean = chance(LENGTH * np.tanh(longer / longer.std(ddof=1)) + DIFFICULTY * difficulty + own)
-        preferences = random.beta(0.8 * mean, 0.8 * (1 - mean))
-        lengths, hard = np.repeat([1.5, -1.5], ROWS), np.tile(difficulty, 2)
-        gamed = GamedRows(chance(LENGTH * np.tanh(lengths) + DIFFICULTY * hard), lengths, hard)
-        rows = (preferences, np.full(ROWS, 5000.0), 5000 - longer, difficulty, gamed)
-        statistic = Resampled(*rows, c=length_controlled(*rows).c)
-        interval = bootstrap_interval(statistic, ROWS, replicates=replicates, seed=run)
-        inside[own] += interval.contains(100 * float(chance(DIFFICULTY * many + own).mean()))
-    total = sum(inside.values())
-    print(f"\n95% intervals hold the truth in {100 * total / runs:.1f}% of {runs} runs of {ROWS} rows")
-    for own, hits in inside.items():
-        share = len(range(MODELS.index(own), runs, len(MODELS)))
-        print(
-            f"  win rate {100 * chance(DIFFICULTY * many + own).mean():5.1f}: {100 * hits / max(1, share):.1f}%"
-        )
-
-
 def main() -> None:
-    """Print the comparison, and the coverage where it is asked for."""
+    """Print the comparison."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--peer", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--coverage", type=int, default=0)
-    parser.add_argument("--replicates", type=int, default=500, help="of each simulated data set")
     parser.add_argument("--as-peer", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.as_peer:
         for found in peer(options.data):
             print(json.dumps(found), flush=True)
-        return
-    if options.coverage:
-        coverage(options.coverage, options.replicates)
         return
     if not (options.data / "annotations.parquet").is_file():
         sys.exit(f"{options.data} holds no annotations.parquet: name a folder that does with --data")
