@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from moa.backends.base import Backend
 from moa.errors import SpecError, UsageError
-from moa.graph.bind import Bindings
+from moa.graph.bind import Bindings, bound
 from moa.graph.compile import compile_graph
 from moa.graph.plan import Plan
 from moa.nodes.selector import Selector
@@ -164,12 +164,16 @@ class Graph:
         given = _given(locals())
         return self._add(name or self._free_name(stem), {"select": selector, "agent": agent, **given})
 
-    def bind(self, models: str | Mapping[str, str]) -> Graph:
-        """Bind slots to models by name, or every slot to one model; returns the graph itself."""
+    def bind(self, models: str | Mapping[str, str | Sequence[str]]) -> Graph:
+        """Bind slots to models by name, or every slot to one model; returns the graph itself.
+
+        A slot that a node lists under `models` may take several: `{"members": ["openai:a", "openai:b"]}`.
+        """
         if isinstance(models, str):
             self._bindings = Bindings(self._bindings.slots, models)
         else:
-            self._bindings = Bindings({**self._bindings.slots, **models}, self._bindings.rest)
+            taken = {slot: bound(model) for slot, model in models.items()}
+            self._bindings = Bindings({**self._bindings.slots, **taken}, self._bindings.rest)
         self.revision += 1
         return self
 
@@ -304,12 +308,13 @@ class Graph:
         return named
 
 
-def load(graph: str | Path, *, models: str | Mapping[str, str] | None = None) -> Graph:
+def load(graph: str | Path, *, models: str | Mapping[str, str | Sequence[str]] | None = None) -> Graph:
     """A graph of the catalogue or of a YAML file, with its slots bound to `models`.
 
     Args:
         graph: a catalogue name such as `self-moa`, or a path.
-        models: a model for each slot, or one model for all of them; unbound, the embedded model answers.
+        models: a model for each slot (or several in a list, as `bind` takes them), or one model for all of them;
+            unbound, the embedded model answers.
     """
     located = load_graph(str(graph))
     loaded = Graph.from_spec(located.spec, near=located.folder)

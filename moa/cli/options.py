@@ -19,7 +19,7 @@ ModelOption = Annotated[
         "-m",
         "--model",
         metavar="[SLOT=]MODEL",
-        help="Bind a slot to a model (repeatable); without SLOT=, every slot that is not bound otherwise.",
+        help="Bind a slot to a model (repeatable), or to several: SLOT=MODEL,MODEL; without SLOT=, every slot that is not bound otherwise.",
     ),
 ]
 ModelsOption = Annotated[

@@ -10,6 +10,7 @@ from moa.errors import SpecError, UsageError
 from moa.evaluate.records import Entrant
 from moa.evaluate.sweep import Settings, Sweep, read_sweeps, shown, variants, written
 from moa.graph.bind import Bindings
+from moa.graph.bind import shown as written_models
 from moa.graph.compile import compile_graph, slots_of
 from moa.graph.draw import mermaid
 from moa.graph.plan import Plan
@@ -78,7 +79,10 @@ def _entrant(
         name=graph + shown(settings),
         graph=graph,
         settings=settings,
-        models={slot: bindings.model_of(slot) for slot in slots_of(spec, Bindings(models=bindings.models))},
+        models={
+            slot: written_models(bindings.models_of(slot))
+            for slot in slots_of(spec, Bindings(models=bindings.models))
+        },
         fingerprint=plan.fingerprint,
         yaml=text,
         mermaid=mermaid(plan),
@@ -107,7 +111,9 @@ def _refuse_foreign_slots(specs: Sequence[GraphSpec], bindings: Bindings) -> Non
     )
     for slot in sorted(bindings.slots.keys() - bindings.shared - {*slots, JUDGE}):
         has = f"their slots: {', '.join(slots)}" if slots else "they name their models themselves"
-        raise UsageError(f"-m {slot}={bindings.slots[slot]}: no graph has a slot `{slot}`; {has}")
+        raise UsageError(
+            f"-m {slot}={written_models(bindings.slots[slot])}: no graph has a slot `{slot}`; {has}"
+        )
 
 
 def _refuse_twin(graph: str, contender: Contender, found: Sequence[Contender]) -> None:

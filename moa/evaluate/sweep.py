@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import product
@@ -12,14 +11,12 @@ from typing import Any, NamedTuple
 from pydantic import JsonValue
 
 from moa.errors import SpecError, UsageError
+from moa.graph.bind import split_models
 from moa.graph.compile import slots_of
 from moa.spec.build import spec_from
 from moa.spec.document import parse
 from moa.spec.graph import GraphSpec, NodeSpec
 from moa.spec.words import nearest
-
-_NEXT_MODEL = re.compile(r",(?![\w.-]+=)")
-"""A comma before a model's name, not before another of its options: `sim:skill=0.8,length=9`."""
 
 
 class Sweep(NamedTuple):
@@ -82,7 +79,7 @@ def _read(option: str) -> Sweep:
 
 
 def _models(text: str) -> tuple[JsonValue, ...]:
-    return tuple(model.strip() for model in _NEXT_MODEL.split(text) if model.strip())
+    return tuple(model for model in split_models(text) if model)
 
 
 def _values(option: str, text: str) -> tuple[JsonValue, ...]:

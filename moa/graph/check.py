@@ -105,13 +105,12 @@ class _Examination:
             except UsageError as error:
                 self.add([Mistake(("nodes", name, "agent"), str(error))], unsound=True)
         selector = self._selector(name, node.select) if node.select is not None else None
-        part = self.parts[name] = Part(node, agent, selector)
+        undeclared = list(_undeclared(name, node, self.spec.slots, self.bindings or Bindings()))
+        bound, unbound = _bound(name, node, self.bindings)
+        part = self.parts[name] = Part(node, agent, selector, bound)
         self.add(_members_mistakes(name, part))
         self.add(_agent_mistakes(name, part), unsound=True)
-        undeclared = list(_undeclared(name, node, self.spec.slots, self.bindings or Bindings()))
-        self.add(undeclared)
-        if self.bindings is not None and not undeclared:
-            self.add(_unbound(name, node, self.bindings))
+        self.add(undeclared or unbound)
 
     def _selector(self, name: str, select: Select) -> Selection | None:
         loc = ("nodes", name, "select")
@@ -302,12 +301,18 @@ def _undeclared(name: str, node: NodeSpec, slots: Mapping[str, str], bindings: B
             yield Mistake(("nodes", name, *place), message)
 
 
-def _unbound(name: str, node: NodeSpec, bindings: Bindings) -> Iterator[Mistake]:
-    for place, model in _places_of_models(node):
+def _bound(name: str, node: NodeSpec, bindings: Bindings | None) -> tuple[tuple[str, ...], list[Mistake]]:
+    """What a node's slots are bound to, and what is wrong with that."""
+    models: list[str] = []
+    wrong: list[Mistake] = []
+    for place, model in _places_of_models(node) if bindings is not None else ():
+        assert bindings is not None
         try:
-            bindings.model_of(model)
+            several = place != ("model",)
+            models += bindings.models_of(model) if several else [bindings.model_of(model)]
         except SpecError as error:
-            yield Mistake(("nodes", name, *place), str(error))
+            wrong.append(Mistake(("nodes", name, *place), str(error)))
+    return (() if wrong else tuple(models)), wrong
 
 
 def _unknown_inputs(name: str, node: NodeSpec, parts: Mapping[str, Part]) -> Iterator[Mistake]:

@@ -93,7 +93,7 @@ def _plan(spec: GraphSpec, examined: Examined, bindings: Bindings | None) -> Pla
     drawn: Counter[str] = Counter()
     nodes: list[PlanNode] = []
     for node in wired:
-        bare = _plan_node(spec, examined.parts[node.group], node, bindings, distances[node.id])
+        bare = _plan_node(spec, examined.parts[node.group], node, distances[node.id])
         request = _canonical(_request(bare))
         nodes.append(replace(bare, sample=drawn[request]))
         drawn[request] += 1
@@ -101,19 +101,16 @@ def _plan(spec: GraphSpec, examined: Examined, bindings: Bindings | None) -> Pla
     return Plan(spec.name, tuple(nodes), examined.answer, fingerprint)
 
 
-def _plan_node(
-    spec: GraphSpec, part: Part, node: Wired, bindings: Bindings | None, distance: int
-) -> PlanNode:
+def _plan_node(spec: GraphSpec, part: Part, node: Wired, distance: int) -> PlanNode:
     own = part.spec
     agent = part.agent
-    name = node.name if agent else None
     sources = len({edge.node for edge in node.inputs})
     return PlanNode(
         id=node.id,
         group=node.group,
         agent=agent,
         select=own.select,
-        model=bindings.model_of(name) if bindings and name else name,
+        model=node.name if agent else None,
         inputs=node.inputs,
         sample=0,
         sampling=own.sampling.over(agent.sampling) if agent else own.sampling,

@@ -34,6 +34,8 @@ class Part(NamedTuple):
     spec: NodeSpec
     agent: AgentSpec | None
     selector: Selection | None
+    models: tuple[str, ...] = ()
+    """What the slots under `models` are bound to, or the one under `model`; nothing before they are bound."""
 
     @property
     def main(self) -> str:
@@ -54,8 +56,8 @@ class Part(NamedTuple):
 
     @property
     def members(self) -> list[str | None]:
-        """The slot or model of each member, model by model; None for a selector that asks nobody."""
-        names: tuple[str | None, ...] = self.spec.models or (self.spec.model,)
+        """The model of each member, or its slot, model by model; None for a selector that asks nobody."""
+        names: tuple[str | None, ...] = self.models or self.spec.models or (self.spec.model,)
         return [name for name in names for _ in range(self.spec.samples)]
 
     def handed_on(self, count: int) -> int:

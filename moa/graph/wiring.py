@@ -23,7 +23,7 @@ class Wired(NamedTuple):
     id: str
     group: str
     name: str | None
-    """The slot or model of this member."""
+    """The model of this member, or its slot where none is bound."""
     inputs: tuple[Edge, ...]
     arriving: dict[str, int]
     """Responses that arrive, by input, at most."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
@@ -117,4 +118,5 @@ class ModelsSpec(Spec):
     """A `models.yaml`: models by name, and optionally which of them each slot takes."""
 
     models: dict[str, ModelSpec]
-    slots: dict[str, str] = Field(default_factory=dict)
+    slots: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """The model that a slot takes, or several for a node that lists it under `models`."""

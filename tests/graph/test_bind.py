@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moa.errors import SpecError, UsageError
-from moa.graph.bind import DEFAULT_MODEL, Bindings
+from moa.graph.bind import DEFAULT_MODEL, Bindings, bound
 from moa.spec.model import ModelSpec
 
 
@@ -82,3 +82,41 @@ def test_a_models_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_slots_are_told_from_models() -> None:
     bindings = Bindings({"a": "x:y"}, None, {"big": ModelSpec(provider="openai")})
     assert [name for name in ("a", "b", "big", "x:y") if bindings.is_slot(name)] == ["a", "b"]
+
+
+def test_models_with_commas_between_them_are_several_for_one_slot() -> None:
+    bindings = Bindings.parse(["members=x:y, sim:skill=0.8,length=9,big", "a=sim:skill=0.8,length=9"])
+    assert bindings.models_of("members") == ("x:y", "sim:skill=0.8,length=9", "big")
+    assert bindings.models_of("a") == ("sim:skill=0.8,length=9",)
+    assert bindings.model_of("a") == "sim:skill=0.8,length=9"
+
+
+@pytest.mark.parametrize("option", ["members=x:y,,z:w", "members=x:y,", "members=,x:y"])
+def test_a_comma_without_a_model_is_refused(option: str) -> None:
+    with pytest.raises(UsageError, match="a comma without a model"):
+        Bindings.parse([option])
+
+
+def test_several_models_where_one_is_asked_say_what_to_write() -> None:
+    with pytest.raises(SpecError, match=r"bound to 2 models, and one is asked here.*`models: \[a\]`"):
+        Bindings.parse(["a=x:y,x:z"]).model_of("a")
+
+
+def test_a_slot_bound_twice_names_all_that_it_has() -> None:
+    with pytest.raises(UsageError, match="already bound to `x:y,x:z`"):
+        Bindings.parse(["a=x:y,x:z", "a=x:w"])
+
+
+def test_a_models_file_lists_the_models_of_a_slot(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("models:\n  big: {provider: openai}\nslots: {members: [big, 'x:y'], one: big}\n")
+    bindings = Bindings.parse([], file)
+    assert bindings.models_of("members") == ("big", "x:y")
+    assert bindings.models_of("one") == ("big",)
+
+
+def test_python_binds_a_list_and_refuses_an_empty_one() -> None:
+    assert bound(["x:y", "x:z"]) == ("x:y", "x:z")
+    assert bound("x:y") == "x:y"
+    with pytest.raises(UsageError, match="at least one model"):
+        bound([])

@@ -325,3 +325,56 @@ class TestFingerprint:
         )
         other = ModelSpec.model_validate({"provider": "openai", "model": "gpt-large"})
         assert fingerprint(base) == fingerprint(priced) != fingerprint(other)
+
+
+MEMBERS = """
+drafts: {agent: proposer, models: [members], samples: 2}
+answer: {agent: aggregator, model: a, inputs: drafts}
+"""
+
+
+def test_a_slot_of_several_models_makes_a_node_for_each() -> None:
+    bindings = Bindings.parse(["members=x:1,x:2,x:1", "a=x:3"])
+    plan = compile_graph(graph(MEMBERS), bindings, agents=agents)
+    drafts = [f"drafts[{number}]" for number in range(6)]
+    assert ids(plan) == [*drafts, "answer"]
+    assert [(node.model, node.sample) for node in plan.nodes[:6]] == [
+        ("x:1", 0),
+        ("x:1", 1),
+        ("x:2", 0),
+        ("x:2", 1),
+        ("x:1", 2),
+        ("x:1", 3),
+    ]
+    assert hears(plan, "answer") == drafts
+
+
+def test_several_models_stand_where_their_slot_stood() -> None:
+    spec = graph("""
+drafts: {agent: proposer, models: [a, members, b]}
+answer: {agent: aggregator, model: a, inputs: drafts}
+""")
+    bindings = Bindings.parse(["a=x:a", "members=x:1,x:2", "b=x:b"])
+    plan = compile_graph(spec, bindings, agents=agents)
+    assert [node.model for node in plan.nodes] == ["x:a", "x:1", "x:2", "x:b", "x:a"]
+
+
+def test_a_slot_of_one_model_makes_the_same_plan_as_that_model_itself() -> None:
+    one = compile_graph(graph(MEMBERS), Bindings.parse(["members=x:1", "a=x:3"]), agents=agents)
+    listed = compile_graph(graph(MEMBERS), Bindings({"members": ("x:1",), "a": "x:3"}), agents=agents)
+    assert one.fingerprint == listed.fingerprint
+
+
+def test_an_unbound_slot_of_members_is_one_node_to_look_at() -> None:
+    plan = compile_graph(graph(MEMBERS), agents=agents)
+    assert [node.model for node in plan.nodes] == ["members", "members", "a"]
+
+
+def test_several_models_where_a_node_takes_one_are_refused_at_their_place() -> None:
+    def place(loc: Loc, message: str) -> Problem:
+        return Problem(f"{'.'.join(map(str, loc))}: {message}")
+
+    with pytest.raises(SpecError, match=r"nodes\.answer\.model: slot `a` is bound to 2 models"):
+        compile_graph(
+            graph(MEMBERS), Bindings.parse(["members=x:1", "a=x:1,x:2"]), agents=agents, locate=place
+        )
