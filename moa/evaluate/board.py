@@ -61,7 +61,8 @@ def board(
         UsageError: where folders do not belong together, or a file in them is damaged; names the file.
     """
     merged = merge(folders)
-    return _Maker(merged, Sizes(bootstrap, seed), reference).board()
+    sizes = Sizes(bootstrap, seed).of(len(merged.agenda))
+    return _Maker(merged, sizes, reference).board()
 
 
 @dataclass(slots=True)
@@ -134,6 +135,9 @@ class _Maker:
         self.baseline = self.baseline or self.merged.experiment.baseline
         own = self.sheets.get(self.baseline or "")
         self.baseline_lengths = own.lengths if own is not None else agenda.baseline_lengths
+        for sheet in self.sheets.values():
+            known = np.isfinite(self.baseline_lengths)
+            self.baseline_lengths = np.where(known, self.baseline_lengths, sheet.baseline_lengths)
         if own is not None and any("preference" in sheet.kinds for sheet in self.sheets.values()):
             own.values = np.where(own.answered == 1, 0.5, np.nan)
 

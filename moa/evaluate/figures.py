@@ -41,6 +41,11 @@ ON_DEMAND = {"preference": ("style-controlled", "wb-reward"), "score": ("wb-scor
 """Figures that they have where the evaluation asks for them."""
 
 
+MOST_DRAWN = 8_000_000
+"""Items that all replicates of an interval draw together, about."""
+FEWEST = 50
+
+
 @dataclass(frozen=True, slots=True)
 class LengthModel:
     """What length control rests on besides the verdicts: (n,) of each, and the baseline's gamed outputs."""
@@ -56,6 +61,10 @@ class Sizes(NamedTuple):
 
     bootstrap: int
     seed: int
+
+    def of(self, n: int) -> Sizes:
+        """For so many items: with very many of them fewer replicates, which differ less and take longer."""
+        return self._replace(bootstrap=min(self.bootstrap, max(FEWEST, MOST_DRAWN // max(1, n))))
 
 
 class LengthControl(NamedTuple):

@@ -15,9 +15,12 @@ from moa.evaluate.figures import LengthControl, Sizes
 from moa.evaluate.numbers.bootstrap import draw
 from moa.evaluate.numbers.intervals import Estimate, Floats
 from moa.evaluate.numbers.multiplicity import holm
-from moa.evaluate.numbers.paired import paired_difference
+from moa.evaluate.numbers.paired import FLIPS, paired_difference
 from moa.evaluate.numbers.power import resolution
 from moa.evaluate.standings import Pair
+
+MOST_FLIPPED = 50_000_000
+"""Signs that one p-value draws, at most."""
 
 
 class Compared(NamedTuple):
@@ -34,8 +37,9 @@ class Compared(NamedTuple):
 def paired(scores: Mapping[str, Floats], scale: float, seed: int) -> Iterator[Compared]:
     """Every two entrants by what each question adds to their figure (n,), NaN where one has nothing."""
     for first, second in combinations(scores, 2):
+        flips = min(FLIPS, max(1000, MOST_FLIPPED // max(1, len(scores[first]))))
         try:
-            found = paired_difference(scores[first], scores[second], seed=seed)
+            found = paired_difference(scores[first], scores[second], flips=flips, seed=seed)
         except UsageError:  # fewer than two questions in common
             continue
         estimate = found.difference.scaled(scale)
