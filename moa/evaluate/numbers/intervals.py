@@ -219,10 +219,21 @@ def bounded_mean(values: npt.ArrayLike, *, clusters: Labels | None = None, level
     if error == 0 and 0 < share < 1:
         low, high = share, share
     else:
-        # SE² divides by n-1 where a coin's variance divides by n: so n flips have exactly n as effective size.
-        size = share * (1 - share) / error**2 * n / (n - 1) if error > 0 else n
-        low, high = wilson(share, size, t_quantile(level, n - 1))
+        low, high = wilson(share, n / _design_effect(share, error, n), t_quantile(level, n - 1))
     return Estimate(share, error, low, high, n, "Wilson, effective n")
+
+
+def _design_effect(share: float, error: float, n: int) -> float:
+    """The variance of values over that of coin flips; nearly that of coin flips itself where wins or losses are rare.
+
+    From two or three wins no variance can be told, and the one that is seen is too small just when the share is.
+    """
+    rare = n * share * (1 - share)
+    if not rare > 0:
+        return 1.0
+    # SE² divides by n-1 where a coin's variance divides by n.
+    seen = error**2 * (n - 1) / (share * (1 - share))
+    return (rare**2 * seen + 0.5) / (rare**2 + 0.5)
 
 
 def bootstrap(

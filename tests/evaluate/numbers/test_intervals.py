@@ -87,6 +87,19 @@ def test_coin_flips_have_wilsons_interval() -> None:
     assert (flat.low, flat.high) == pytest.approx((exact.low, exact.high), abs=2e-4)
 
 
+def test_few_wins_tell_little_about_the_variance() -> None:
+    # One doubtful win of fifty: its own spread would say 0.6% at most.
+    estimate = bounded_mean([0.1] + [0.0] * 49)
+    assert estimate.low == pytest.approx(0, abs=1e-3)
+    assert estimate.high == pytest.approx(proportion(0.1, 50).high, abs=0.01)
+
+
+def test_many_wins_do() -> None:
+    values = np.random.default_rng(7).uniform(0.3, 0.7, 200)
+    narrow, plain = bounded_mean(values), mean(values)
+    assert (narrow.low, narrow.high) == pytest.approx((plain.low, plain.high), abs=5e-4)
+
+
 @given(SHARES)
 def test_an_interval_of_shares_stays_within_0_and_1(values: list[float]) -> None:
     estimate = bounded_mean(values)
