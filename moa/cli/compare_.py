@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from moa.evaluate.human import Corrected
     from moa.evaluate.numbers.intervals import Estimate
     from moa.evaluate.standings import Board, Pair, Row
 
+COSTS = ("Chars", "Calls", "Tokens", "Cost", "Median", "p90")
+"""What a question takes: characters of the answer, calls, tokens, dollars, seconds."""
+PAIRED = ("First", "Second", "Difference", "p (Holm)", "Questions", "Detectable", "More needed")
+DISPENSABLE = ("p90", "Chars", "Calls", "Judged", "Median", "Tokens")
+"""Columns that a narrow terminal goes without, in this order."""
+WIDE = 200
+"""Columns of what is no terminal."""
 MOST_PAIRS = 15
 """Paired differences that a terminal shows; `--json` has them all."""
 
@@ -77,13 +86,17 @@ def leaderboard(folders: list[Any], **options: Any) -> Board:
 
 def show(found: Board, corrected: list[Corrected] | None = None) -> None:
     """Print a leaderboard on standard output, and what casts doubt on it."""
+    import os
+
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(_standings(found))
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=WIDE)
+    console.print(_standings(found, console.width))
     if found.pairs:
         console.print()
-        console.print(_differences(found))
+        console.print(_differences(found, console.width))
     if corrected:
         console.print()
         console.print(_human(corrected))
@@ -129,21 +142,38 @@ def _table(title: str, columns: list[str], left: int) -> Any:
     return table
 
 
-def _standings(found: Board) -> Any:
+def _standings(found: Board, width: int) -> Any:
     from rich.text import Text
 
     names = _shown_figures(found)
     labels = {figure.name: figure.label for row in found.rows for figure in row.figures}
-    head = [labels[name][:1].upper() + labels[name][1:] for name in names]
-    costs = ["Chars", "Calls", "Tokens", "Cost", "Median", "p90"]
+    columns = {"Entrant": [row.name for row in found.rows]}
+    for name in names:
+        title = labels[name][:1].upper() + labels[name][1:]
+        columns[title] = [
+            interval(figure.estimate) if (figure := row.figure(name)) else "" for row in found.rows
+        ]
+    columns["Judged"] = [_judged(row) for row in found.rows]
+    for number, name in enumerate(COSTS):
+        columns[name] = [_costs(row)[number] for row in found.rows]
+    shown = _fitting(columns, (*DISPENSABLE, *list(columns)[2:3]), width)
     title = f"{found.evaluation}: {found.items:,} items, judge {found.judge or 'none'}"
     if found.baseline:
         title += f", baseline {found.baseline}"
-    table = _table(title, ["Entrant", *head, "Judged", *costs], 1)
-    for row in found.rows:
-        figures = [interval(figure.estimate) if (figure := row.figure(name)) else "" for name in names]
-        table.add_row(*map(Text, [row.name, *figures, _judged(row), *_costs(row)]))
+    table = _table(title, list(shown), 1)
+    for cells in zip(*shown.values(), strict=True):
+        table.add_row(*map(Text, cells))
     return table
+
+
+def _fitting(columns: dict[str, list[str]], dispensable: Iterable[str], width: int) -> dict[str, list[str]]:
+    """The columns that a terminal has room for; the least telling ones go first."""
+    kept = dict(columns)
+    for name in dispensable:
+        if sum(max(map(len, (title, *cells))) + 2 for title, cells in kept.items()) <= width:
+            break
+        kept.pop(name, None)
+    return kept
 
 
 def _shown_figures(found: Board) -> list[str]:
@@ -162,7 +192,7 @@ def _costs(row: Row) -> list[str]:
     """What a question takes."""
     cost = row.cost
     if cost is None:
-        return ["-"] * 6
+        return ["-"] * len(COSTS)
     return [
         f"{cost.length:,.0f}",
         f"{cost.calls:g}" if cost.calls < 100 else f"{cost.calls:,.0f}",
@@ -177,25 +207,31 @@ def _seconds(value: float) -> str:
     return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"
 
 
-def _differences(found: Board) -> Any:
+def _differences(found: Board, width: int) -> Any:
     from rich.text import Text
 
-    shown = _shown_pairs(found)
-    more = f", {len(found.pairs)} in all: see --json" if len(shown) < len(found.pairs) else ""
-    title = f"Paired differences in {found.label}{more}"
-    table = _table(
-        title, ["First", "Second", "Difference", "p (Holm)", "Questions", "Detectable", "More needed"], 2
-    )
-    for pair in shown:
-        cells = [
-            interval(pair.difference, signed=True),
-            _p(pair.p_adjusted),
-            f"{pair.pairs:,}" + (f" (-{pair.missing})" if pair.missing else ""),
-            "-" if pair.minimum_detectable_effect is None else f"{pair.minimum_detectable_effect:.1f}",
-            "none" if pair.significant else "-" if pair.more is None else f"{pair.more:,}",
-        ]
-        table.add_row(*map(Text, [pair.first, pair.second, *cells]), style="bold" if pair.significant else "")
+    pairs = _shown_pairs(found)
+    more = f", {len(found.pairs)} in all: see --json" if len(pairs) < len(found.pairs) else ""
+    cells = [_pair_cells(pair) for pair in pairs]
+    columns = {title: [each[number] for each in cells] for number, title in enumerate(PAIRED)}
+    shown = _fitting(columns, ("Questions", "Detectable", "More needed"), width)
+    table = _table(f"Paired differences in {found.label}{more}", list(shown), 2)
+    for pair, line in zip(pairs, zip(*shown.values(), strict=True), strict=True):
+        table.add_row(*map(Text, line), style="bold" if pair.significant else "")
     return table
+
+
+def _pair_cells(pair: Pair) -> list[str]:
+    smallest = pair.minimum_detectable_effect
+    return [
+        pair.first,
+        pair.second,
+        interval(pair.difference, signed=True),
+        _p(pair.p_adjusted),
+        f"{pair.pairs:,}" + (f" (-{pair.missing})" if pair.missing else ""),
+        "-" if smallest is None else f"{smallest:.1f}",
+        "none" if pair.significant else "-" if pair.more is None else f"{pair.more:,}",
+    ]
 
 
 def _shown_pairs(found: Board) -> list[Pair]:

@@ -56,6 +56,18 @@ def test_a_table_of_everybody_and_one_of_the_differences(moa: Here) -> None:
     assert "Paired differences in win rate" in out
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_terminal_goes_without_the_least_telling_columns(
+    moa: Here, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = compare(moa)
+    assert max(map(len, out.splitlines())) <= width
+    assert "…" not in out
+    assert re.search(r"^good\s+\d+\.\d \[", out, re.MULTILINE)
+    assert ("p90" in out) == (width == 120)
+
+
 def test_the_same_folder_gives_the_same_table(moa: Here) -> None:
     assert compare(moa) == compare(moa)
 
