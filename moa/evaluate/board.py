@@ -24,6 +24,7 @@ from moa.evaluate.figures import (
 from moa.evaluate.findings import findings
 from moa.evaluate.folder import Folder
 from moa.evaluate.merging import Merged, merge
+from moa.evaluate.numbers.agreement import length_bias
 from moa.evaluate.numbers.intervals import Estimate, Floats, mean
 from moa.evaluate.pairing import paired, paired_by_length, settled
 from moa.evaluate.rating import ratings
@@ -114,7 +115,7 @@ class _Maker:
             unit=unit,
             rows=tuple(rows),
             pairs=self._pairs(ranked, headline),
-            findings=tuple(findings(rows, self.controls, texts)),
+            findings=tuple(findings(rows, self.sheets, self.controls, texts)),
         )
 
     def _texts(self, folder: Folder) -> dict[str, Texts]:
@@ -181,6 +182,7 @@ class _Maker:
             consistency=_consistency(sheet),
             drafts=texts.drafts,
             is_baseline=sheet.is_baseline,
+            longer_preferred=_longer_preferred(sheet, self.baseline_lengths),
         )
 
     def _pairs(self, ranked: Sequence[Sheet], headline: str) -> tuple[Pair, ...]:
@@ -236,6 +238,17 @@ def _judge_cost(sheet: Sheet) -> float | None:
 
 def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
+
+
+def _longer_preferred(sheet: Sheet, baseline_lengths: Floats) -> Estimate | None:
+    if "preference" not in sheet.kinds:
+        return None
+    longer = sheet.lengths - baseline_lengths
+    known = np.isfinite(longer) & np.isfinite(sheet.values)
+    try:
+        return length_bias(sheet.values[known], longer[known]).longer_preferred
+    except UsageError:  # too few pairs, or nothing varies
+        return None
 
 
 def _consistency(sheet: Sheet) -> Consistency | None:

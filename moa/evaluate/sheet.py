@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import JsonValue
 
 from moa.evaluate.fingerprint import text_mark
 from moa.evaluate.folder import Folder
 from moa.evaluate.numbers.intervals import Floats
-from moa.evaluate.records import Answer, Entrant, Item, Verdict
+from moa.evaluate.records import DRAFTS, LENGTHS, Answer, Entrant, Item, Verdict
 
 
 class Agenda(NamedTuple):
@@ -77,8 +78,18 @@ class Sheet:
         self.states: Counter[str] = Counter()
         """Verdicts by their state."""
         self.kinds: Counter[str] = Counter()
+        self.judges: Counter[str] = Counter()
+        self.baseline_lengths = _blank(n)
+        """Characters of the baseline's output where the verdict was recorded with them."""
+        self.draft_values: dict[int, list[float]] = {}
+        """The recorded preferences of a row's drafts."""
         self.grades: dict[int, list[str | None]] = {}
         """The grades of a row's verdicts from the entrant's side, None for an unreadable one."""
+
+    @property
+    def judged(self) -> int:
+        """How many items have a verdict with a value."""
+        return int(np.isfinite(self.values).sum())
 
     def note_answer(self, row: int, answer: Answer) -> None:
         """Take an answer into the columns."""
@@ -102,11 +113,24 @@ class Sheet:
         self.judge_costs[row] = sum(_or_nan(verdict.spent.cost) for verdict in verdicts)
         self.states.update(verdict.state for verdict in verdicts)
         self.kinds.update(verdict.kind for verdict in verdicts)
+        self.judges.update(verdict.judge for verdict in verdicts)
+        self._note_recorded(row, verdicts)
         if any(verdict.grade is not None for verdict in verdicts):
             self.grades[row] = [verdict.grade for verdict in verdicts]
         if len(verdicts) == 2 and verdicts[0].swapped != verdicts[1].swapped and whole:
             for verdict in verdicts:
                 (self.shown_first if verdict.swapped else self.shown_second)[row] = verdict.value
+
+    def _note_recorded(self, row: int, verdicts: Sequence[Verdict]) -> None:
+        """Take what a recorded verdict brings along: lengths as they were judged, and what its drafts are worth."""
+        details = verdicts[0].details
+        lengths, drafts = details.get(LENGTHS), details.get(DRAFTS)
+        if isinstance(lengths, list):
+            self.baseline_lengths[row], self.lengths[row] = map(_number, lengths)
+        if isinstance(drafts, list):
+            values = [float(value) for value in drafts if isinstance(value, int | float)]
+            if values:
+                self.draft_values[row] = values
 
 
 def read_sheet(name: str, entrant: Entrant, folder: Folder, agenda: Agenda) -> Sheet:
@@ -127,6 +151,10 @@ def _blank(n: int) -> Floats:
 
 def _value(verdict: Verdict) -> float | None:
     return verdict.value if verdict.state == "ok" else None
+
+
+def _number(value: JsonValue) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _or_nan(value: float | None) -> float:

@@ -86,7 +86,7 @@ class Drafts:
     diversity: float
     """The mean Vendi score: how many different drafts they amount to."""
     quality: Estimate | None
-    """The mean share of right drafts in percent; None where they are not checked."""
+    """The mean share of right drafts, or the mean of their recorded preferences, in percent; None where neither is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,8 @@ class Row:
     consistency: Consistency | None
     drafts: Drafts | None
     is_baseline: bool = False
+    longer_preferred: Estimate | None = None
+    """The mean preference for the longer of the two answers, as a fraction; 0.5 is no bias, or no merit in length."""
 
     def figure(self, name: str) -> Figure | None:
         """One of its numbers by name."""
@@ -146,7 +148,8 @@ class Finding:
     entrant: str
     """Empty for the experiment as a whole."""
     kind: str
-    """`suspicious`, `extrapolates`, `missing`, `refused`, `position-bias`, `baseline`, ..."""
+    """`suspicious`, `extrapolates`, `missing`, `failed`, `refused`, `unparsed`, `position-bias`, `length-bias`,
+    `self-preference`, `judges`, `tradeoff`."""
     message: str
 
 

@@ -215,6 +215,54 @@ def test_the_judges_order_is_watched(tmp_path: Path) -> None:
     assert row.headline is not None and row.headline.estimate.value == 50.0
 
 
+def test_a_judge_that_goes_by_length_is_told(tmp_path: Path) -> None:
+    lengths = [random.Random(n).choice([20, 200]) for n in range(30)]
+    items = [item(n) for n in range(30)]
+    answers = {
+        "one": [answer(n, "one", outputs=("x" * lengths[n],)) for n in range(30)],
+        "base": [answer(n, "base", outputs=("y" * 100,)) for n in range(30)],
+    }
+    verdicts = {"one": [each for n in range(30) for each in preferences(n, "one", float(lengths[n] > 100))]}
+    found = small(write_folder(tmp_path / "a", items, answers, verdicts, baseline="base"))
+    longer = found.row("one").longer_preferred
+    assert longer is not None and longer.value == 1.0
+    assert "length-bias" in {finding.kind for finding in found.findings}
+
+
+def test_a_judge_that_answers_too_is_told_with_what_it_gives_its_own(tmp_path: Path) -> None:
+    folder = pairwise(tmp_path / "a")
+    experiment = folder.experiment
+    known = {"good": {"a": "sim:judge"}, "fair": {"a": "sim:other"}}
+    entrants = tuple(
+        entrant.model_copy(update={"models": known.get(entrant.name, {})}) for entrant in experiment.entrants
+    )
+    folder.write_experiment(experiment.model_copy(update={"entrants": entrants}))
+    [finding] = [each for each in small(folder).findings if each.kind == "self-preference"]
+    gap = 100 * (np.mean(values("good")) - np.mean(values("fair")))
+    assert finding.message.startswith("the judge also answers for good: ")
+    assert f"it gives them {gap:+.1f} points [" in finding.message
+
+
+def test_enough_ensembles_tell_what_mixing_is_worth(tmp_path: Path) -> None:
+    items = [item(number, answer="A") for number in range(4)]
+    drafts = [
+        ("A", "B"),
+        ("A", "A"),
+        ("B", "C"),
+        ("A", "something else entirely"),
+        ("B", "B"),
+        ("A B C", "A"),
+    ]
+    answers = {
+        f"mix{k}": [drafted(n, texts).model_copy(update={"entrant": f"mix{k}"}) for n in range(4)]
+        for k, texts in enumerate(drafts)
+    }
+    verdicts = {name: [graded(n, name, float(n < int(name[3:]))) for n in range(4)] for name in answers}
+    folder = write_folder(tmp_path / "a", items, answers, verdicts, spec={"answer": {"read": "text"}})
+    [finding] = [each for each in small(folder).findings if each.kind == "tradeoff"]
+    assert finding.message.startswith("over 6 ensembles: ")
+
+
 def test_one_output_for_everything_is_suspicious(tmp_path: Path) -> None:
     items = [item(n, turns=(f"Tell me about the {n}th king of the island {n * 7}.",)) for n in range(30)]
     same = (
