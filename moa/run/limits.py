@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import NamedTuple, TypeGuard
 
 from moa.backends.base import Backend, Completion, Emit, Request, WrapperBackend
@@ -208,6 +209,19 @@ class Bucket:
         return self.level
 
 
+class Queued:
+    """Seconds that a request spent waiting for its turn here, before it was sent."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
+QUEUED: ContextVar[Queued | None] = ContextVar("QUEUED", default=None)
+"""Who wants to know how long the requests of the current task wait."""
+
+
 class Limited(WrapperBackend):
     """A backend behind a limiter and, where configured, requests and tokens per minute."""
 
@@ -240,8 +254,11 @@ class Limited(WrapperBackend):
         return await self._ask(request, emit, again=True)
 
     async def _ask(self, request: Request, emit: Emit | None, *, again: bool) -> Completion:
+        began = time.perf_counter()
         reserved = await self._pay(request) if self.requests or self.tokens else 0
         since = await self.limiter.acquire(request.priority, again=again)
+        if (queued := QUEUED.get()) is not None:
+            queued.seconds += time.perf_counter() - began
         error: BaseException | None = None
         try:
             completion = await self.inner.complete(request, emit)

@@ -16,6 +16,7 @@ from moa.errors import BackendError, StoreError
 from moa.run.budget import Ledger
 from moa.run.endpoint import Endpoint
 from moa.run.keys import Written, base_key, sample_key
+from moa.run.limits import QUEUED, Queued
 from moa.run.store import Record, Store
 from moa.run.tokens import estimate_tokens
 
@@ -165,7 +166,10 @@ class Sampler:
                 records[index] = _record(choice, completion.model, latency, time.time())
 
     async def _paid(self, draw: Draw, seed: int, n: int, position: int) -> tuple[Completion, float]:
-        """Send a request within the budget and time it; the draw's watcher sees it start and end."""
+        """Send a request within the budget and time it; the draw's watcher sees it start and end.
+
+        The time is what the request took with its retries, not how long it waited for its turn.
+        """
         endpoint, ledger, watch = draw.endpoint, self.ledger, draw.watch
         price = endpoint.price
         ticket = 0
@@ -177,13 +181,15 @@ class Sampler:
         request = Request(draw.messages.value, draw.params.value, n, seed, draw.priority)
         if watch is not None:
             watch.started()
+        queued = Queued()
+        QUEUED.set(queued)
         clock = time.perf_counter()
         usage: Usage | None = None
         failure: BaseException | None = None
         try:
             completion = await endpoint.backend.complete(request, emit)
             usage = completion.choices[0].usage if n == 1 else completion.usage
-            return completion, time.perf_counter() - clock
+            return completion, time.perf_counter() - clock - queued.seconds
         except BaseException as error:
             failure = error
             raise

@@ -209,6 +209,17 @@ async def test_what_is_recorded_is_what_it_takes_when_nothing_is_stored(
     assert (folder.path / "answers/mix.jsonl").read_bytes() == first
 
 
+async def test_latency_is_what_a_call_takes_and_not_how_long_it_waits_for_its_turn(tmp_path: Path) -> None:
+    class OneByOne(Scripted):
+        concurrency = 1
+
+    folder = folder_of(tmp_path, 6)
+    async with runner_of(m=OneByOne(latency=0.05)) as runner:
+        await Trials(runner, folder, singles("m"), Referee(EXACT, None)).run()
+    latencies = [line["latency"] for line in read(folder, "answers", "m")]
+    assert all(isinstance(each, float) and 0.05 <= each < 0.2 for each in latencies)
+
+
 async def test_a_draft_that_failed_is_told_and_the_answer_stands(tmp_path: Path, mix: Contender) -> None:
     folder = folder_of(tmp_path, 1)
     broken = Scripted(lambda request: ServerFailedError("no", retryable=False))
