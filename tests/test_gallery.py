@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 import moa
 from moa.backends.base import Request
+from moa.errors import SpecError
+from moa.evaluate.oracle import informed
+from moa.graph.bind import Bindings
 from moa.graph.compile import compile_graph
 from moa.graph.plan import Plan, PlanNode
 from moa.spec.catalogue import load_agent, load_graph, names
@@ -256,3 +260,43 @@ async def test_the_refiner_hears_the_draft_and_its_review(backend: Scripted) -> 
     assert prompts[0] == "Why is the sky blue?"
     assert all("Why is the sky blue?" in prompt and "draft of an answer" in prompt for prompt in prompts[1:])
     assert ["review of the draft" in prompt for prompt in prompts] == [False, False, True, False, True]
+
+
+CHOOSING = {
+    "cluster": ["largest-cluster", "medoid"],
+    "longest": ["longest"],
+    "medoid": ["medoid"],
+    "oracle": ["oracle"],
+    "random": ["random"],
+    "shortest": ["shortest"],
+}
+"""Graphs over any number of members, and what chooses among their answers."""
+
+
+@pytest.mark.parametrize("name", sorted(CHOOSING))
+def test_a_selection_takes_any_number_of_members_and_calls_each_once(name: str) -> None:
+    spec = load_graph(name).spec
+    assert len(spec.description) > 20 and set(spec.slots) == {"members"}
+    preferences = {"oracle": Path("recorded.jsonl")}.get(name)
+    plan = compile_graph(informed(spec, preferences), Bindings({"members": ("x:1", "x:2", "x:3")}))
+    chain = [node for node in plan.nodes if node.select]
+    assert [(node.id, node.model) for node in plan.nodes[:3]] == [
+        (f"drafts[{index}]", f"x:{index + 1}") for index in range(3)
+    ]
+    assert heard(chain[0]) == members("drafts", 3)
+    assert [node.select.name for node in chain if node.select] == CHOOSING[name]
+    assert sum(calls_of(node) for node in plan.nodes) == 3 and plan.answer == "answer"
+
+
+@pytest.mark.parametrize("name", sorted({*CHOOSING} - {"oracle"}))
+async def test_a_selection_answers_with_a_members_own_words(name: str, backend: Scripted) -> None:
+    bound = {"members": [f"gallery:{letter}" for letter in "abcd"]}
+    reply = await moa.load(name, models=bound).run("Why is the sky blue?")
+    assert reply.text in {node.text for node in reply.nodes if node.model}
+    assert reply.node("answer").references
+
+
+def test_the_oracle_says_before_anything_is_asked_what_it_lacks() -> None:
+    located = load_graph("oracle")
+    with pytest.raises(SpecError, match=r"oracle\.yaml:5:\d+: the selector `oracle` chooses by recorded"):
+        compile_graph(located.spec, Bindings(rest="x:y"), locate=located.document.problem)

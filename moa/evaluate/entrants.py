@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from moa.errors import SpecError, UsageError
+from moa.evaluate.oracle import informed, oracles
 from moa.evaluate.records import Entrant
 from moa.evaluate.sweep import Settings, Sweep, read_sweeps, shown, variants, written
 from moa.graph.bind import Bindings
@@ -36,10 +38,16 @@ class Contender:
         return self.entrant.name
 
 
-def contenders(graphs: Sequence[str], bindings: Bindings, settings: Sequence[str] = ()) -> list[Contender]:
+def contenders(
+    graphs: Sequence[str],
+    bindings: Bindings,
+    settings: Sequence[str] = (),
+    *,
+    preferences: Path | None = None,
+) -> list[Contender]:
     """Every graph with every combination of the settings of `--set`.
 
-    Graphs of one name are numbered. Raises `UsageError` for a graph that is given twice, for slots that no
+    `preferences` is the file of a recorded judge, for oracles. Graphs of one name are numbered. Raises `UsageError` for a graph that is given twice, for slots that no
     graph has, and for settings that fit none.
     """
     located = [load_graph(graph) for graph in graphs]
@@ -47,16 +55,16 @@ def contenders(graphs: Sequence[str], bindings: Bindings, settings: Sequence[str
     sweeps = read_sweeps(settings, [each.spec for each in located])
     found: list[Contender] = []
     for graph, each in zip(graphs, located, strict=True):
-        for contender in _of_graph(each, bindings, sweeps):
+        for contender in _of_graph(each, bindings, sweeps, preferences):
             _refuse_twin(graph, contender, found)
             found.append(_numbered(contender, found))
     return found
 
 
 def _of_graph(
-    located: Located[GraphSpec], bindings: Bindings, sweeps: Sequence[Sweep]
+    located: Located[GraphSpec], bindings: Bindings, sweeps: Sequence[Sweep], preferences: Path | None
 ) -> Iterator[Contender]:
-    spec = located.spec
+    spec = informed(located.spec, preferences)
     for settings, variant in variants(spec, sweeps):
         models = {name: str(value) for name, value in settings.items() if "." not in name}
         slots = {**bindings.slots, **models}
@@ -83,6 +91,7 @@ def _entrant(
             slot: written_models(bindings.models_of(slot))
             for slot in slots_of(spec, Bindings(models=bindings.models))
         },
+        sees_verdicts=bool(oracles(spec)),
         fingerprint=plan.fingerprint,
         yaml=text,
         mermaid=mermaid(plan),

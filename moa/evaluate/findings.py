@@ -29,6 +29,7 @@ def findings(
     """Everything that casts doubt on a row, row by row; then what concerns all of them."""
     for row in rows:
         yield from texts[row.name].findings
+        yield from _bound(row)
         yield from _missing(row)
         yield from _unread(row)
         yield from _position(row)
@@ -39,6 +40,19 @@ def findings(
     yield from _judges(list(sheets.values()))
     yield from _own_family(list(sheets.values()))
     yield from _mixing(rows)
+
+
+def _bound(row: Row) -> Iterator[Finding]:
+    if not row.entrant.sees_verdicts:
+        return
+    message = (
+        f"{row.name} chose by the very verdicts that are counted: an upper bound for any choice among its "
+        "drafts, not a method"
+    )
+    if row.drafts is not None and (chance := row.drafts.quality) is not None:
+        drawn = f"{chance.value:.1f} [{chance.low:.1f}, {chance.high:.1f}]"
+        message += f"; a draft drawn by chance has a win rate of {drawn} in expectation"
+    yield Finding(row.name, "bound", message)
 
 
 def _missing(row: Row) -> Iterator[Finding]:

@@ -18,14 +18,14 @@ EXACT = "exact"
 class Referee:
     """Judges answers in the way that the evaluation asks for."""
 
-    def __init__(self, exact: AnswerSpec | None, judge: Judge | None) -> None:
+    def __init__(
+        self, exact: AnswerSpec | None, judge: Judge | None, needs_baseline: bool | None = None
+    ) -> None:
         self.exact = exact
         self.judge = judge
-
-    @property
-    def needs_baseline(self) -> bool:
-        """Whether answers are compared with the baseline's."""
-        return self.judge is not None and self.judge.needs_baseline
+        asked = judge is not None and judge.needs_baseline
+        self.needs_baseline = asked if needs_baseline is None else needs_baseline
+        """Whether answers are compared with the baseline's; by default the judge says it."""
 
     async def verdicts(self, item: Item, answer: Answer, against: Answer | None) -> tuple[Verdict, ...]:
         """Every verdict on an answer, at least one; `against` is the baseline's answer, where one is needed.

@@ -83,6 +83,11 @@ class Answer(Record):
         return self.outputs[-1]
 
 
+LENGTHS = "lengths"
+"""Among a verdict's details: characters of the baseline's output and of the entrant's, as they were judged."""
+DRAFTS = "drafts"
+"""Among a verdict's details: the recorded preference of each draft that the answer was made from."""
+
 VerdictState = Literal["ok", "refused", "unparsed", "failed"]
 
 
@@ -128,6 +133,8 @@ class Entrant(Record):
     settings: Mapping[str, JsonValue] = Field(default_factory=dict)
     models: Mapping[str, str] = Field(default_factory=dict)
     """Slots and what they are bound to."""
+    sees_verdicts: bool = False
+    """Whether a node chose by the very verdicts that are counted here: such an entrant is a bound, not a method."""
     fingerprint: str = ""
     yaml: str = ""
     """The graph's specification."""

@@ -15,6 +15,8 @@ from moa.evaluate.fingerprint import rests_on
 from moa.evaluate.folder import Folder
 from moa.evaluate.forecast import Forecast, forecast
 from moa.evaluate.judges import Judge, open_judge
+from moa.evaluate.judges.recorded import RecordedJudge, recorded_path
+from moa.evaluate.judges.recorded import is_recorded as is_recorded_judge
 from moa.evaluate.judging import EXACT, Referee
 from moa.evaluate.opening import Design
 from moa.evaluate.records import Experiment, Item
@@ -33,6 +35,8 @@ class Study:
     near: Path | None
     """The folder from which the evaluation's paths are meant."""
     judge_model: str | None
+    compared: bool = False
+    """Whether the judge needs the baseline's answers."""
 
     @property
     def spec(self) -> EvalSpec:
@@ -56,7 +60,7 @@ class Study:
             runner,
             folder,
             self.contenders,
-            Referee(self.spec.answer, self._judge(runner)),
+            Referee(self.spec.answer, self._judge(runner), self.compared),
             self.design.baseline,
             is_recorded(self.spec, self.design.baseline),
             in_flight,
@@ -94,24 +98,33 @@ def study(
     """
     located = load_eval(evaluation)
     spec = located.spec if data is None else with_data(located.spec, data)
-    found = contenders(graphs, bindings, settings)
     model = _judge_model(spec, judge, bindings)
+    preferences = recorded_path(model, located.folder) if model and is_recorded_judge(model) else None
+    found = contenders(graphs, bindings, settings, preferences=preferences)
     # Opened only for its fingerprint: the runner that asks has a store, which lies in a folder still to be chosen.
     judging = _open(spec, Runner(models=bindings.models), model, seed, located.folder)
-    compared = judging is not None and judging.needs_baseline
-    chosen = _baseline(spec, found, baseline, _before(out), compared=compared)
+    own = _recorded_baseline(spec, judging) if baseline is None else None
+    compared = judging is not None and own is None and (judging.needs_baseline or preferences is not None)
+    chosen = own or _baseline(spec, found, baseline, _before(out), compared=compared)
     parts = rests_on(
         spec.name,
         answer=spec.answer,
         judge=judging.name if judging else None,
         judge_fingerprint=judging.fingerprint if judging else None,
-        baseline=chosen if compared else None,
+        baseline=chosen if compared or own else None,
         seed=seed,
     )
-    if not is_recorded(spec, chosen):
+    if own is not None or not is_recorded(spec, chosen):
         spec = without_baseline(spec)
     design = Design(spec, found, chosen, judging.name if judging else EXACT, parts, seed, limit)
-    return Study(design, located.folder, model)
+    return Study(design, located.folder, model, compared)
+
+
+def _recorded_baseline(spec: EvalSpec, judge: Judge | None) -> str | None:
+    """Whom recorded preferences compare with; None for any other judge. No output of it is needed."""
+    if not isinstance(judge, RecordedJudge):
+        return None
+    return judge.baseline or (spec.baseline.name if spec.baseline else "the recorded baseline")
 
 
 def _before(out: Path) -> Experiment | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +44,15 @@ def look_at(sheet: Sheet, items: Mapping[str, Item], agenda: Agenda, exact: Answ
     """Look at the texts of one entrant's answers to these items."""
     answers = [answer for answer in sheet.folder.answers(sheet.entrant.name) if answer.item in items]
     given = [answer for answer in answers if answer.state == "ok"]
-    return Texts(_drafts(given, items, exact), tuple(_suspicious(sheet, given, items, agenda)))
+    drafts = _drafts(given, items, exact)
+    if drafts is not None and sheet.draft_values:
+        drafts = replace(drafts, quality=_recorded_quality(sheet))
+    return Texts(drafts, tuple(_suspicious(sheet, given, items, agenda)))
+
+
+def _recorded_quality(sheet: Sheet) -> Estimate:
+    """The mean recorded preference of the drafts in percent: what a draft drawn by chance has in expectation."""
+    return bounded_mean([float(np.mean(values)) for values in sheet.draft_values.values()]).percent()
 
 
 def _suspicious(
@@ -76,7 +86,7 @@ def _drafts(answers: Iterable[Answer], items: Mapping[str, Item], exact: AnswerS
             continue
         counts.append(len(texts))
         if len(scores) < MOST_DRAFTED:
-            scores.append(vendi_score(ngram_kernel(texts)))
+            scores.append(_diversity(tuple(texts)))
         for text in texts if exact is not None else ():
             right.append(_is_right(exact, items[answer.item], answer, text))
             asked.append(answer.item)
@@ -84,6 +94,12 @@ def _drafts(answers: Iterable[Answer], items: Mapping[str, Item], exact: AnswerS
         return None
     quality: Estimate | None = bounded_mean(right, clusters=asked).percent() if right else None
     return Drafts(float(np.mean(counts)), float(np.mean(scores)), quality)
+
+
+@lru_cache(maxsize=2 * MOST_DRAFTED)
+def _diversity(texts: tuple[str, ...]) -> float:
+    """The Vendi score of one question's drafts, which entrants often share."""
+    return vendi_score(ngram_kernel(texts))
 
 
 def _proposals(answer: Answer) -> list[str]:

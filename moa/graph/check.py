@@ -111,6 +111,8 @@ class _Examination:
         self.add(_members_mistakes(name, part))
         self.add(_agent_mistakes(name, part), unsound=True)
         self.add(undeclared or unbound)
+        if self.bindings is not None and selector is not None and (lack := selector.lacks()):
+            self.add([Mistake(("nodes", name, "select"), lack)])
 
     def _selector(self, name: str, select: Select) -> Selection | None:
         loc = ("nodes", name, "select")

@@ -23,6 +23,10 @@ class Selection(Protocol):
         """Whether the node must name an agent and a model."""
         ...
 
+    def lacks(self) -> str | None:
+        """What must be added before it can choose at all; None where nothing is missing."""
+        ...
+
     def refuses(self, agent: AgentSpec) -> str | None:
         """Why this agent's replies are of no use to the choice; None where they are."""
         ...

@@ -1,4 +1,4 @@
-"""Selectors that need no comparison: the first, by length, in random order, and labels."""
+"""Selectors that need no comparison: the first, by length, by chance, in random order, and labels."""
 
 from __future__ import annotations
 
@@ -49,6 +49,19 @@ class Shortest(Selector):
     async def select(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
         """Responses by rising length."""
         return sorted(responses, key=lambda response: len(response.text))[: self.k]
+
+    def kept(self, count: int) -> int:
+        return min(self.k, count)
+
+
+class AtRandom(Selector):
+    """`k` responses drawn by chance, which the run's seed, the question and the node decide."""
+
+    k: int = Field(1, ge=1)
+
+    async def select(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
+        """Responses in the order in which they were drawn."""
+        return Random(context.seed).sample(responses, self.kept(len(responses)))
 
     def kept(self, count: int) -> int:
         return min(self.k, count)

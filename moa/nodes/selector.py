@@ -56,6 +56,10 @@ class Selector(Spec):
         """Whether the node must name an agent and a model."""
         return False
 
+    def lacks(self) -> str | None:
+        """What must be added before it can choose at all; None where nothing is missing."""
+        return None
+
     def refuses(self, agent: AgentSpec) -> str | None:
         """Why this agent's replies are of no use to the choice; None where they are."""
         return None

@@ -36,11 +36,11 @@ def similarity_matrix(texts: Sequence[str], kind: Similarity = "tfidf") -> Matri
 
 def tokenize(text: str) -> list[str]:
     """The words of a text in lower case; where a script writes no spaces, pairs of characters."""
-    return [
-        token
-        for run in _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-        for token in _split(run)
-    ]
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    runs: list[str] = _WORD.findall(plain)
+    if _IS_UNSPACED.search(plain) is None:
+        return runs
+    return [token for run in runs for token in _split(run)]
 
 
 def _split(run: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from moa.nodes.select import First, Label, Longest, Shortest, Shuffle
+from moa.nodes.select import AtRandom, First, Label, Longest, Shortest, Shuffle
 from moa.nodes.selector import Selector
 from moa.spec.registry import SELECTORS
 from tests.nodes.scripted import Context, said
@@ -20,7 +20,9 @@ SHIPPED = [
     "longest",
     "majority",
     "medoid",
+    "oracle",
     "pool",
+    "random",
     "shortest",
     "shuffle",
     "top-k",
@@ -48,6 +50,16 @@ async def test_a_shuffle_is_decided_by_the_seed() -> None:
     assert first == await chosen(Shuffle(), *texts, seed=1)
     assert first != await chosen(Shuffle(), *texts, seed=2)
     assert sorted(first) == sorted(texts)
+
+
+async def test_a_draw_is_decided_by_the_seed_and_falls_on_all_alike() -> None:
+    texts = [str(number) for number in range(5)]
+    drawn = [(await chosen(AtRandom(), *texts, seed=seed))[0] for seed in range(1000)]
+    assert drawn == [(await chosen(AtRandom(), *texts, seed=seed))[0] for seed in range(1000)]
+    assert all(150 < drawn.count(text) < 250 for text in texts)
+    assert sorted(await chosen(AtRandom(k=9), *texts)) == texts
+    assert len(set(await chosen(AtRandom(k=3), *texts))) == 3
+    assert (AtRandom().kept(5), AtRandom(k=3).kept(2)) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +94,16 @@ def test_a_label_that_says_nothing_is_refused(options: dict[str, Any]) -> None:
         Label.model_validate(options)
 
 
+def test_only_the_oracle_lacks_something() -> None:
+    assert [name for name in SHIPPED if SELECTORS.get(name)().lacks()] == ["oracle"]
+
+
 def test_the_shipped_selectors_are_registered() -> None:
     assert set(SHIPPED) <= set(SELECTORS.names())
     assert all(issubclass(SELECTORS.get(name), Selector) for name in SHIPPED)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if SELECTORS.get(name)().lacks() is None])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 async def test_none_keeps_nothing_or_more_or_asks_more_than_it_says(name: str, count: int) -> None:
     selector: Selector = SELECTORS.get(name)()

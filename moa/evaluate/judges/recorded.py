@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -15,8 +15,16 @@ from moa.errors import UsageError
 from moa.evaluate.annotations import annotation_files
 from moa.evaluate.judges.base import JudgedKind, check_answered
 from moa.evaluate.judges.panel import fingerprint
-from moa.evaluate.judges.recording import Preferences, Recorded, mark, model_of, read_preferences
-from moa.evaluate.records import Answer, Item, Verdict
+from moa.evaluate.judges.recording import (
+    Preferences,
+    Recorded,
+    mark,
+    meant,
+    model_of,
+    preferences_in,
+    worth,
+)
+from moa.evaluate.records import DRAFTS, LENGTHS, Answer, Item, Verdict
 
 PREFIX = "recorded:"
 _SPACE = 32
@@ -32,7 +40,8 @@ class RecordedJudge:
     """
 
     kind: JudgedKind = "preference"
-    needs_baseline = True
+    needs_baseline = False
+    """The preferences were given against outputs of their own baseline; where another is given it is compared."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -44,7 +53,12 @@ class RecordedJudge:
     @cached_property
     def preferences(self) -> Preferences:
         """The file, read when it is first needed; raises `UsageError` that names a row that does not fit."""
-        return read_preferences(self.path)
+        return preferences_in(self.path)
+
+    @property
+    def baseline(self) -> str | None:
+        """Whom the recorded outputs were compared with, where the file says it."""
+        return self.preferences.baseline
 
     def calls(self, item: Item) -> int:
         """Nobody is asked."""
@@ -53,31 +67,40 @@ class RecordedJudge:
     async def judge(self, item: Item, answer: Answer, against: Answer | None) -> list[Verdict]:
         """The recorded preference, or a verdict that says why there is none."""
         check_answered(answer)
-        known = self.preferences.by_instruction.get(mark(item.instruction), [])
+        known = self.preferences.about(item.instruction)
         if not known:
             return [self._failed(item, answer, against, "holds no preference for this instruction")]
         if against is not None and not any(_same_baseline(each, against) for each in known):
             why = f"was judged against other outputs than those of {against.entrant}"
             return [self._failed(item, answer, against, why)]
-        found = _meant(known, answer)
+        found = meant(known, answer.output, _authors(answer))
         if not found:
             why = "has no preference for this text: nobody in it gave exactly this answer to the instruction"
             return [self._failed(item, answer, against, why)]
-        return [self._verdict(item, answer, against, found)]
+        drafts = [worth(meant(known, text, {model})) for model, text in _drafts(answer)]
+        return [self._verdict(item, answer, against, found, drafts)]
 
     def _verdict(
-        self, item: Item, answer: Answer, against: Answer | None, found: Sequence[Recorded]
+        self,
+        item: Item,
+        answer: Answer,
+        against: Answer | None,
+        found: Sequence[Recorded],
+        drafts: Sequence[float | None],
     ) -> Verdict:
-        values = [each.value for each in found if each.value is not None]
-        details: dict[str, JsonValue] = {"models": [each.model for each in found]}
-        if len(set(values)) > 1:
-            details["values"] = list(values)
-        if not values:
+        value = worth(found)
+        details: dict[str, JsonValue] = {
+            "models": [each.model for each in found],
+            LENGTHS: [found[0].length, fmean(each.own_length for each in found)],
+        }
+        if len({each.value for each in found}) > 1:
+            details["values"] = [each.value for each in found]
+        if value is None:
             details["error"] = f"{self.path.name} holds an empty preference"
-        value = (values[0] if len(set(values)) == 1 else fmean(values)) if values else None
-        return self._fields(
-            item, answer, against, state="ok" if values else "unparsed", value=value, details=details
-        )
+        if len(drafts) > 1:
+            details[DRAFTS] = list(drafts)
+        state = "ok" if value is not None else "unparsed"
+        return self._fields(item, answer, against, state=state, value=value, details=details)
 
     def _failed(self, item: Item, answer: Answer, against: Answer | None, why: str) -> Verdict:
         return self._fields(
@@ -96,14 +119,11 @@ class RecordedJudge:
         )
 
 
-def _meant(known: Sequence[Recorded], answer: Answer) -> list[Recorded]:
-    """The records that an answer may stand for: of its text and its author, of its text, or of its author."""
-    text = mark(answer.output)
-    authors = _authors(answer)
-    same = [each for each in known if each.output == text]
-    own = [each for each in same if each.model in authors]
-    unseen = [each for each in known if each.output is None and each.model in authors]
-    return own or same or unseen
+def _drafts(answer: Answer) -> Iterator[tuple[str, str]]:
+    """The model and the text of each node that heard nobody: what a selection chose from."""
+    for node in answer.nodes:
+        if node.get("model") and node.get("text") and not node.get("references"):
+            yield model_of(str(node["model"])), str(node["text"])
 
 
 def _authors(answer: Answer) -> set[str]:
@@ -134,8 +154,13 @@ def is_recorded(model: str) -> bool:
     return model.startswith(PREFIX)
 
 
-def open_recorded(model: str, near: Path | None) -> RecordedJudge:
-    """The judge `recorded:FILE`; the file is looked for beside the evaluation, then from here."""
+def recorded_path(model: str, near: Path | None) -> Path:
+    """The file of `recorded:FILE`, which is looked for beside the evaluation, then from here."""
     path = Path(model.removeprefix(PREFIX)).expanduser()
     beside = near / path if near is not None else path
-    return RecordedJudge(beside if beside.exists() else path)
+    return beside if beside.exists() else path
+
+
+def open_recorded(model: str, near: Path | None) -> RecordedJudge:
+    """The judge `recorded:FILE`."""
+    return RecordedJudge(recorded_path(model, near))

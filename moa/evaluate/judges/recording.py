@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from moa.backends.replay import Recording, read_recording
@@ -30,6 +33,8 @@ class Recorded(NamedTuple):
     """The mark of the baseline's output, where the file holds it."""
     length: int
     """Characters of the baseline's output."""
+    own_length: int
+    """Characters of the output that was judged."""
 
 
 class Preferences(NamedTuple):
@@ -39,6 +44,31 @@ class Preferences(NamedTuple):
     """By the mark of the instruction."""
     baseline: str | None
     """The baseline's name, where the file says it."""
+
+    def about(self, instruction: str) -> list[Recorded]:
+        """All preferences for outputs to one instruction."""
+        return self.by_instruction.get(mark(instruction), [])
+
+
+def meant(known: Sequence[Recorded], text: str, authors: AbstractSet[str]) -> list[Recorded]:
+    """The records that a text may stand for: of it and its authors, of it alone, or of its authors where texts are unknown.
+
+    Args:
+        known: The preferences for its instruction.
+        text: What was answered.
+        authors: The models that may have written it.
+    """
+    own_mark = mark(text)
+    same = [each for each in known if each.output == own_mark]
+    own = [each for each in same if each.model in authors]
+    unseen = [each for each in known if each.output is None and each.model in authors]
+    return own or same or unseen
+
+
+def worth(found: Sequence[Recorded]) -> float | None:
+    """The preference that records of one text agree on, or their mean; None where the judge gave no verdict."""
+    values = [each.value for each in found if each.value is not None]
+    return (values[0] if len(set(values)) == 1 else fmean(values)) if values else None
 
 
 class _Marks(NamedTuple):
@@ -51,6 +81,17 @@ class _Marks(NamedTuple):
 def mark(text: str) -> bytes:
     """A digest of a text, but for space at its ends, which an answer does not keep."""
     return hashlib.blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def preferences_in(path: Path) -> Preferences:
+    """`read_preferences`, kept in memory as long as the files stay as they are: judge and oracle read them once."""
+    place = path.absolute()
+    return _read_once(place, tuple(file.stat().st_mtime_ns for file in annotation_files(place)))
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: Path, stamps: tuple[int, ...]) -> Preferences:
+    return read_preferences(path)
 
 
 def read_preferences(path: Path) -> Preferences:
@@ -71,7 +112,7 @@ def read_preferences(path: Path) -> Preferences:
         own = marks.get(judgment.place)
         first, second = own or _Marks(None, shelf.output(judgment.model, instruction))
         value = None if math.isnan(judgment.preference) else judgment.preference - 1
-        recorded = Recorded(judgment.model, value, second, first, judgment.len_1)
+        recorded = Recorded(judgment.model, value, second, first, judgment.len_1, judgment.len_2)
         by_instruction.setdefault(mark(instruction), []).append(recorded)
     return Preferences(by_instruction, found[0].baseline if found else None)
 

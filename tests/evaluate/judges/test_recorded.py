@@ -65,16 +65,27 @@ async def test_the_text_decides(tmp_path: Path) -> None:
     verdict = await judged(path, answer(" because\n"))
     assert (verdict.state, verdict.value, verdict.method) == ("ok", 0.75, "recorded")
     assert (verdict.judge, verdict.against) == ("recorded:annotations.json", "baseline")
-    assert verdict.details == {"models": ["good"]}
+    assert verdict.details == {"models": ["good"], "lengths": [14, 7]}
     assert recorded(path).calls(item()) == 0
-    assert recorded(path).needs_baseline
+    assert not recorded(path).needs_baseline
 
 
 async def test_of_equal_texts_the_authors_own_preference_counts(tmp_path: Path) -> None:
     path = written(tmp_path, row("a", "because", 2.0), row("b", "because", 1.0), row("c", "dunno", 1.5))
     assert (await judged(path, by("b", "because"))).value == 0.0
     mean = await judged(path, answer("because"))
-    assert (mean.value, mean.details) == (0.5, {"models": ["a", "b"], "values": [1.0, 0.0]})
+    assert (mean.value, mean.details) == (
+        0.5,
+        {"models": ["a", "b"], "lengths": [14, 7], "values": [1.0, 0.0]},
+    )
+
+
+async def test_the_drafts_of_a_selection_are_looked_up_too(tmp_path: Path) -> None:
+    path = written(tmp_path, row("a", "because", 1.25), row("other", "something else", 2.0))
+    verdict = await judged(path, by("a", "because"))
+    assert (verdict.value, verdict.details["drafts"]) == (0.25, [0.25, 1.0])
+    unknown = await judged(written(tmp_path, row("a", "because", 1.25)), by("a", "because"))
+    assert unknown.details["drafts"] == [0.25, None]
 
 
 async def test_a_text_that_nobody_wrote_has_no_verdict(tmp_path: Path) -> None:
