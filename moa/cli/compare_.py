@@ -72,16 +72,20 @@ def command(
 
 def leaderboard(folders: list[Any], **options: Any) -> Board:
     """The board of some folders; raises `MissingExtraError` without the extra."""
-    from moa.errors import MissingExtraError
-
-    try:
-        import numpy  # noqa: F401
-        import scipy  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("a leaderboard", "eval") from None
+    check_extra()
     from moa.evaluate.board import board
 
     return board(folders, **options)
+
+
+def check_extra() -> None:
+    """Raise `MissingExtraError` where what a leaderboard needs is not installed."""
+    from importlib.util import find_spec
+
+    from moa.errors import MissingExtraError
+
+    if any(find_spec(name) is None for name in ("numpy", "scipy", "sklearn")):
+        raise MissingExtraError("a leaderboard", "eval")
 
 
 def show(found: Board, corrected: list[Corrected] | None = None) -> None:

@@ -99,6 +99,9 @@ def command(
 
     The same command again goes on where it stopped. More graphs and a larger --limit add to what is there.
     """
+    from moa.cli.compare_ import check_extra
+
+    check_extra()
     from moa.evaluate.opening import STORE, opened
     from moa.evaluate.study import study
 

@@ -132,7 +132,7 @@ class Trials:
             recorded = {name: _recorded(each, item) for name, each in files.items()}
             case = Case(number, item, recorded, self._baseline_answer(item, other))
             if not self.retry and all(_complete(each, recorded[name]) for name, each in files.items()):
-                self._count_reused(case)
+                self.progress.reused += len(self.contenders)
                 lines.done(number, None)
                 continue
             await lines.room(number)
@@ -203,9 +203,6 @@ class Trials:
     def _known(self, case: Case, name: str) -> Answer | None:
         answer = case.recorded[name].answer
         return None if answer is not None and self.retry and answer.state == "failed" else answer
-
-    def _count_reused(self, case: Case) -> None:
-        self.progress.reused += len(self.contenders)
 
     def _tell(self) -> None:
         ledger = self.runner.ledger

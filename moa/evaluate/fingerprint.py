@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from moa.evaluate.records import Entrant, Experiment, Item
+from moa.evaluate.records import Entrant, Item
 from moa.spec.evaluation import AnswerSpec
 
 _MODULUS = 1 << 256
@@ -67,11 +67,6 @@ def fingerprint(parts: Mapping[str, str], marks: Iterable[int]) -> str:
     total = sum(int.from_bytes(hashlib.sha256(mark.to_bytes(8)).digest()) for mark in marks) % _MODULUS
     content = json.dumps([dict(sorted(parts.items())), total])
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def same_experiment(first: Experiment, second: Experiment) -> str | None:
-    """Why the numbers of two experiments do not belong in one table; None where they do."""
-    return change(first.rests_on, second.rests_on)
 
 
 def _what_changed(old: Entrant, new: Entrant) -> str:

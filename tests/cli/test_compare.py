@@ -185,3 +185,13 @@ def test_one_form_at_a_time(moa: Here) -> None:
         one_line(moa("compare", "out", "--json", "--csv"), 2)
         == "--json, --csv and --markdown exclude each other"
     )
+
+
+@pytest.mark.parametrize("line", [("compare", "out"), ("eval", "sample", "single", "--out", "new")])
+def test_a_missing_extra_is_named_before_anything_is_asked(
+    moa: Here, monkeypatch: pytest.MonkeyPatch, line: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    message = one_line(moa(*line), 2)
+    assert message.startswith("a leaderboard needs the extra `eval`: pip install")
+    assert not (moa.folder / "new").exists()

@@ -411,7 +411,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize("message", MISTAKES)
 def test_a_mistake_is_said_before_anything_is_asked(moa: Here, server: FaultServer, message: str) -> None:
-    called = moa(*MISTAKES[message], "--out", "out", "-m", f"a={server.url}#m")
+    line = MISTAKES[message]
+    judge = [] if "--judge" in line else ["-m", "judge=sim:skill=1"]
+    called = moa(*line, *judge, "--out", "out", "-m", f"a={server.url}#m")
     assert called.code == 2 and called.out == ""
     assert message in called.err
     assert not server.requests and not (moa.folder / "out").exists()
