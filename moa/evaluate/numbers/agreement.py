@@ -160,8 +160,8 @@ def _slope(wins: Floats, longer: Floats, members: Integers, level: float) -> Est
 class SelfPreference:
     """Preference for answers of the judge's own family and for the others, as fractions, and the difference.
 
-    `adjusted` takes off the same difference in reference labels (of people or of another judge): a family may simply be
-    better. None without such labels, and then `difference` alone proves no bias.
+    `adjusted` takes off the same difference in reference labels (of people or of another judge): a family
+    may simply be better. None without such labels, and then `difference` alone proves no bias.
     """
 
     own: Estimate

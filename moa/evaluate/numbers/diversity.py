@@ -156,8 +156,9 @@ def tradeoff(
 ) -> Tradeoff:
     """The regression of Self-MoA's paper (Li et al. 2025, arXiv:2502.00674, table 4) over ensembles.
 
-    Ordinary least squares with quality (mean member score) and diversity (mean Vendi score) standardised; one entry an
-    ensemble, performance in the unit to report. `mixed` says which ensembles have several models.
+    Ordinary least squares with quality (mean member score) and diversity (mean Vendi score) standardised;
+    one entry an ensemble, performance in the unit to report. `mixed` says which ensembles have several
+    models.
 
     Raises:
         UsageError: with fewer than 5 ensembles, or when quality or diversity do not vary or move as one.

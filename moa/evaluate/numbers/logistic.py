@@ -13,7 +13,8 @@ STEPS = 100
 TOLERANCE = 1e-12
 """Twice what the last step was expected to take off the loss; the step after it would take off its square."""
 FLAT = 1e-12
-"""Curvature, relative to the largest, below which the data do not determine a direction (a shift of all strengths)."""
+"""Curvature, relative to the largest, below which the data do not determine a direction (a shift of all
+strengths)."""
 UNBOUNDED = 20.0
 """Log-odds beyond which an unpenalised coefficient is on its way to infinity."""
 

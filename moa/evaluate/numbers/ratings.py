@@ -202,8 +202,9 @@ def elo(
     """Elo ratings, one a name in order: online updates from 1000, averaged over random orders of the battles.
 
     The rating of one order depends on that order; the mean hardly does. The interval is of ratings of drawn questions
-    (with replacement) in random order. With few battles and a small `k` ratings have not yet moved to where they would settle:
-    prefer Bradley-Terry, and give Elo to those who ask for it. A battle's weight multiplies `k`.
+    (with replacement) in random order. With few battles and a small `k` ratings have not yet moved to where
+    they would settle: prefer Bradley-Terry, and give Elo to those who ask for it. A battle's weight
+    multiplies `k`.
     """
     random = np.random.default_rng(seed)
     rows = np.arange(len(given))

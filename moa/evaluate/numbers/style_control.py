@@ -97,9 +97,9 @@ def style_controlled(
     """The chance that each model beats the baseline once style is taken out.
 
     `scores` are the model's (1 win, 0.5 tie, 0 loss), `weights` 3 for a strong verdict, `differences` from
-    `style_differences`. Features are standardised over all rows, as Arena-Hard does; dropping them then means the style of the
-    `average` row, not that of a model as long as the baseline: `equal` gives the latter. Intervals are
-    quantiles over drawn questions (Arena-Hard draws rows, and reports level 0.9).
+    `style_differences`. Features are standardised over all rows, as Arena-Hard does; dropping them then
+    means the style of the `average` row, not that of a model as long as the baseline: `equal` gives the
+    latter. Intervals are quantiles over drawn questions (Arena-Hard draws rows, and reports level 0.9).
 
     Raises:
         UsageError: when rows do not match or no feature is controlled.

@@ -1,8 +1,9 @@
 """Entrants that win without answering: constant and duplicate outputs, text aimed at the judge, irrelevance.
 
-Against null models (Zheng et al. 2024, arXiv:2410.07137): one output for all prompts, which closes the judge's fence and
-stages a comparison of its own, won 86% of AlpacaEval 2. Thresholds leave 37 real models unflagged, whose outputs are
-related to their own instruction more than to others in 94 to 99% of comparisons, and of which at most 0.7% are duplicates.
+Against null models (Zheng et al. 2024, arXiv:2410.07137): one output for all prompts, which closes the
+judge's fence and stages a comparison of its own, won 86% of AlpacaEval 2. Thresholds leave 37 real models
+unflagged, whose outputs are related to their own instruction more than to others in 94 to 99% of
+comparisons, and of which at most 0.7% are duplicates.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class Entrant:
 def suspicions(entrant: Entrant, *, markup: Sequence[str] = (), seed: int = 0) -> tuple[Finding, ...]:
     """All findings on one entrant, none for an honest one.
 
-    `markup` adds literal texts of the judge in use, such as its headings. Items of equal instructions are expected to have
-    equal outputs and do not count as duplicates.
+    `markup` adds literal texts of the judge in use, such as its headings. Items of equal instructions are
+    expected to have equal outputs and do not count as duplicates.
     """
     words = {row: tokenize(entrant.outputs[row]) for row in _sample(len(entrant.outputs), seed)}
     found = (_copied(entrant, words), _markup(entrant, markup), _irrelevant(entrant, words))
