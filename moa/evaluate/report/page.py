@@ -79,7 +79,8 @@ def write_report(
     """
     folder, page = Folder(path), out or path / "report.html"
     made = report(
-        board([folder], seed=seed, bootstrap=bootstrap), survey(folder, folder.experiment, most_items)
+        board([folder], seed=seed, bootstrap=bootstrap, reference=reference),
+        survey(folder, folder.experiment, most_items),
     )
     _write(page, made.html)
     place = path / "plots"
