@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from moa.evaluate.human import Corrected
     from moa.evaluate.numbers.intervals import Estimate
@@ -44,6 +44,14 @@ def command(
             "--reference", metavar="DIR", help="AlpacaEval's instruction difficulties, for length control."
         ),
     ] = None,
+    fit: Annotated[
+        str,
+        typer.Option(
+            "--fit",
+            metavar="FIT",
+            help="Of length control: newton, or liblinear-cv, which is AlpacaEval's own to the last digit.",
+        ),
+    ] = "newton",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn for the intervals.")] = 0,
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", metavar="N", min=20, help="Replicates of an interval.")
@@ -57,8 +65,10 @@ def command(
 
     if as_json + as_csv + as_markdown > 1:
         raise UsageError("--json, --csv and --markdown exclude each other")
+    if fit not in (fits := ("newton", "liblinear-cv")):
+        raise UsageError(f"--fit {fit}: known fits are {' and '.join(fits)}")
     places = [Folder(path) for path in folders]
-    found = leaderboard(places, seed=seed, bootstrap=bootstrap, reference=reference)
+    found = leaderboard(places, seed=seed, bootstrap=bootstrap, reference=reference, fit=fit)
     corrected = _corrected(places, human) if human else []
     if as_json:
         typer.echo(json.dumps(_json(found, corrected), indent=2, ensure_ascii=False))
@@ -98,6 +108,8 @@ def show(found: Board, corrected: list[Corrected] | None = None) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, width=WIDE)
     console.print(_standings(found, console.width))
+    for line in _ways(found):
+        console.print(line, markup=False, style="dim", soft_wrap=True)
     if found.pairs:
         console.print()
         console.print(_differences(found, console.width))
@@ -106,6 +118,15 @@ def show(found: Board, corrected: list[Corrected] | None = None) -> None:
         console.print(_human(corrected))
     for finding in found.findings:
         console.print(f"note: {finding.message}", markup=False, style="yellow", soft_wrap=True)
+
+
+def _ways(found: Board) -> Iterator[str]:
+    """How a number was made where there is more than one way."""
+    for name in _shown_figures(found):
+        figures = [figure for row in found.rows if not row.is_baseline and (figure := row.figure(name))]
+        notes = dict.fromkeys(figure.note for figure in figures if figure.note)
+        if notes:
+            yield f"{figures[0].label}: {'; '.join(notes)}; 95% interval: {figures[0].estimate.method}"
 
 
 def _corrected(folders: list[Any], human: Path) -> list[Corrected]:

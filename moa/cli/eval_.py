@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from moa.evaluate.entrants import Contender
     from moa.evaluate.experiment import Trials
     from moa.evaluate.folder import Folder
+    from moa.evaluate.recordings import Recordings
     from moa.evaluate.study import Study
     from moa.graph.bind import Bindings
     from moa.run.runner import Runner
@@ -56,6 +57,20 @@ def command(
     data: Annotated[
         Path | None,
         typer.Option("--data", metavar="FILE", help="Your own JSONL, JSON, CSV or Parquet as the data."),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            metavar="DIR",
+            help="Recorded outputs as models, by their names, with recorded preferences as the judge.",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference", metavar="DIR", help="AlpacaEval's instruction difficulties, for length control."
+        ),
     ] = None,
     limit: Annotated[
         int | None,
@@ -102,10 +117,16 @@ def command(
     from moa.cli.compare_ import check_extra
 
     check_extra()
+    from moa.evaluate.difficulty import keep_reference
     from moa.evaluate.opening import STORE, opened
     from moa.evaluate.study import study
 
     bindings = read_bindings(model, models)
+    if replay is not None:
+        recorded = _recorded(replay, evaluation)
+        bindings = bindings.knowing(recorded.models)
+        data, reference = data or recorded.data, reference or recorded.reference
+        judge = judge or (recorded.judge if "judge" not in bindings.slots else None)
     planned = study(
         evaluation,
         graphs,
@@ -117,6 +138,7 @@ def command(
         settings=settings or (),
         baseline=baseline,
         seed=seed,
+        reference=reference,
     )
     _check_before_asking(planned.contenders, bindings)
     if plan:
@@ -124,6 +146,8 @@ def command(
 
         return show(planned.forecast(bindings))
     with opened(out, planned.design, planned.items, fork=fork) as folder:
+        if planned.reference is not None:
+            keep_reference(folder, planned.reference)
         if folder.path != out:
             tell(f"note: something changed, so this goes on in {folder.path}")
         runner = open_runner(
@@ -138,6 +162,17 @@ def command(
         trials = planned.trials(runner, folder, in_flight=in_flight, retry=retry_failed)
         run_async(_run(runner, trials, _total(folder, planned)))
     return _conclude(folder, no_report=no_report)
+
+
+def _recorded(folder: Path, evaluation: str) -> Recordings:
+    """What a folder of recordings holds; without its judge where the evaluation asks none."""
+    from dataclasses import replace
+
+    from moa.evaluate.recordings import read_recordings
+    from moa.spec.catalogue import load_eval
+
+    found = read_recordings(folder)
+    return found if load_eval(evaluation).spec.judge is not None else replace(found, judge=None)
 
 
 def _check_before_asking(contenders: Sequence[Contender], bindings: Bindings) -> None:

@@ -26,6 +26,7 @@ from moa.evaluate.folder import Folder
 from moa.evaluate.merging import Merged, merge
 from moa.evaluate.numbers.agreement import length_bias
 from moa.evaluate.numbers.intervals import Estimate, Floats, mean
+from moa.evaluate.numbers.length_control import Fit
 from moa.evaluate.pairing import paired, paired_by_length, settled
 from moa.evaluate.rating import ratings
 from moa.evaluate.sheet import Sheet, read_sheet
@@ -48,7 +49,12 @@ EVEN = 50.0
 
 
 def board(
-    folders: Sequence[Folder], *, seed: int = 0, bootstrap: int = 1000, reference: Path | None = None
+    folders: Sequence[Folder],
+    *,
+    seed: int = 0,
+    bootstrap: int = 1000,
+    reference: Path | None = None,
+    fit: Fit = "newton",
 ) -> Board:
     """The leaderboard of one experiment, or of several that ask and judge the same.
 
@@ -57,13 +63,14 @@ def board(
         seed: of everything that is drawn.
         bootstrap: replicates of an interval.
         reference: a folder with AlpacaEval's instruction difficulties, for its length control.
+        fit: of length control: `liblinear-cv` is AlpacaEval's own, to the last digit.
 
     Raises:
         UsageError: where folders do not belong together, or a file in them is damaged; names the file.
     """
     merged = merge(folders)
     sizes = Sizes(bootstrap, seed).of(len(merged.agenda))
-    return _Maker(merged, sizes, reference).board()
+    return _Maker(merged, sizes, reference, fit).board()
 
 
 @dataclass(slots=True)
@@ -73,6 +80,7 @@ class _Maker:
     merged: Merged
     sizes: Sizes
     reference: Path | None
+    fit: Fit
     sheets: dict[str, Sheet] = field(default_factory=dict)
     controls: dict[str, LengthControl | None] = field(default_factory=dict)
     styles: dict[str, Figure] = field(default_factory=dict)
@@ -86,7 +94,7 @@ class _Maker:
         kinds = dict.fromkeys(kind for sheet in self.sheets.values() for kind in sheet.kinds)
         names = names_of(experiment.spec.get("numbers", ()), tuple(kinds))
         first = self.merged.parts[0].folder
-        model = length_model(experiment, first, self.baseline_lengths, self.reference)
+        model = length_model(experiment, first, self.baseline_lengths, self.reference, self.fit)
         if STYLE_CONTROLLED in names:
             everybody = list(self.sheets.values())
             agenda = self.merged.agenda

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from moa.evaluate.numbers.bootstrap import bootstrap_interval
 from moa.evaluate.numbers.intervals import Estimate, Floats, bounded_mean, mean
-from moa.evaluate.numbers.length_control import NO_GAMED_ROWS, GamedRows, Resampled, length_controlled
+from moa.evaluate.numbers.length_control import NO_GAMED_ROWS, Fit, GamedRows, Resampled, length_controlled
 from moa.evaluate.numbers.rewards import WILDBENCH, wildbench_score, without_long_winners
 from moa.evaluate.sheet import Sheet
 from moa.evaluate.standings import Figure
@@ -54,6 +55,10 @@ class LengthModel:
     difficulty: Floats
     gamed: GamedRows = NO_GAMED_ROWS
     note: str = "newton fit, no difficulties"
+    fit: Fit = "newton"
+    """Which fit the value is of; intervals are always the Newton fit's."""
+    order: npt.NDArray[np.int64] | None = None
+    """The items in the order of AlpacaEval's list, on which its folds depend; None: as they are."""
 
 
 class Sizes(NamedTuple):
@@ -127,16 +132,20 @@ def _rewards(sheet: Sheet, lengths: Floats) -> Floats:
 def length_control(sheet: Sheet, model: LengthModel, sizes: Sizes) -> LengthControl:
     """The length-controlled win rate; raises `UsageError` where length control has nothing to learn from."""
     usable = np.isfinite(sheet.lengths) & np.isfinite(model.baseline_lengths)
-    arguments = (
-        sheet.values[usable],
-        model.baseline_lengths[usable],
-        sheet.lengths[usable],
-        model.difficulty[usable],
-    )
-    fitted = length_controlled(*arguments, model.gamed, fit="newton")
-    resampled = Resampled(*arguments, model.gamed, c=fitted.c)
-    estimate = bootstrap_interval(resampled, len(resampled), replicates=sizes.bootstrap, seed=sizes.seed)
+    order = np.arange(len(usable)) if model.order is None else model.order
+    listed = _columns(sheet, model, order[usable[order]])
+    fitted = length_controlled(*listed, model.gamed, fit=model.fit)
+    resampled = Resampled(*_columns(sheet, model, np.flatnonzero(usable)), model.gamed, c=fitted.c)
+    found = bootstrap_interval(resampled, len(resampled), replicates=sizes.bootstrap, seed=sizes.seed)
+    estimate = replace(found, value=fitted.win_rate)
     return LengthControl(estimate, fitted.extrapolates, resampled, usable.astype(np.float64))
+
+
+def _columns(
+    sheet: Sheet, model: LengthModel, rows: npt.NDArray[np.int64]
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """What a fit takes: preferences, both lengths, and difficulties."""
+    return sheet.values[rows], model.baseline_lengths[rows], sheet.lengths[rows], model.difficulty[rows]
 
 
 def _percent(scores: Floats) -> tuple[Estimate, str, str]:

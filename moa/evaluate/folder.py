@@ -5,6 +5,7 @@ DIR/items.jsonl                 what is asked
 DIR/answers/ENTRANT.jsonl       what each entrant said, in the items' order
 DIR/verdicts/ENTRANT.jsonl      every judgment of those answers
 DIR/outputs/ENTRANT.json        the same answers as AlpacaEval's command reads them
+DIR/reference/                  AlpacaEval's instruction difficulties, where they were given
 DIR/store.sqlite                every reply of a model, unless another store was named
 """
 
@@ -79,6 +80,11 @@ class Folder:
     def outputs_path(self, entrant: str) -> Path:
         """Where the answers of `entrant` are as AlpacaEval's command reads them."""
         return self.path / "outputs" / f"{file_name(entrant)}.json"
+
+    @property
+    def reference_path(self) -> Path:
+        """Where what length control needs is kept."""
+        return self.path / "reference"
 
     def write_experiment(self, experiment: Experiment) -> None:
         """Say what is run here, all at once."""

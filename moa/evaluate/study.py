@@ -20,6 +20,7 @@ from moa.evaluate.judges.recorded import is_recorded as is_recorded_judge
 from moa.evaluate.judging import EXACT, Referee
 from moa.evaluate.opening import Design
 from moa.evaluate.records import Experiment, Item
+from moa.evaluate.reference import GAMED, read_reference
 from moa.evaluate.tasks import load_items, with_data, without_baseline
 from moa.graph.bind import Bindings
 from moa.run.runner import Runner
@@ -37,6 +38,8 @@ class Study:
     judge_model: str | None
     compared: bool = False
     """Whether the judge needs the baseline's answers."""
+    reference: Path | None = None
+    """A folder with AlpacaEval's instruction difficulties."""
 
     @property
     def spec(self) -> EvalSpec:
@@ -91,6 +94,7 @@ def study(
     settings: Sequence[str] = (),
     baseline: str | None = None,
     seed: int = 0,
+    reference: Path | None = None,
 ) -> Study:
     """What is to be run, checked as far as it can be without asking anybody.
 
@@ -117,7 +121,16 @@ def study(
     if own is not None or not is_recorded(spec, chosen):
         spec = without_baseline(spec)
     design = Design(spec, found, chosen, judging.name if judging else EXACT, parts, seed, limit)
-    return Study(design, located.folder, model, compared)
+    return Study(design, located.folder, model, compared, _reference(reference, preferences))
+
+
+def _reference(given: Path | None, preferences: Path | None) -> Path | None:
+    """The folder with difficulties that was named, or that of recorded preferences where they lie beside them."""
+    if given is not None:
+        read_reference(given)  # a wrong one is refused before anybody is asked
+        return given
+    beside = preferences.parent if preferences is not None else None
+    return beside if beside is not None and (beside / GAMED).is_file() else None
 
 
 def _recorded_baseline(spec: EvalSpec, judge: Judge | None) -> str | None:

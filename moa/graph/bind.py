@@ -65,6 +65,10 @@ class Bindings:
         shared = frozenset(spec.slots.keys() - self.slots.keys())
         return Bindings({**spec.slots, **self.slots}, self.rest, {**spec.models, **self.models}, shared)
 
+    def knowing(self, models: Mapping[str, ModelSpec]) -> Bindings:
+        """These bindings with more models to name; those that it has already win."""
+        return Bindings(self.slots, self.rest, {**models, **self.models}, self.shared)
+
     def model_of(self, name: str) -> str:
         """The one model that a node's `model` stands for.
 

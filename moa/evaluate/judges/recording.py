@@ -17,7 +17,7 @@ from moa.evaluate.annotations import Judgment, annotation_files, read_annotation
 from moa.run.records import read_rows
 
 ENDINGS = (".jsonl.gz", ".jsonl", ".json.gz", ".json")
-_TABLES = ("instructions.jsonl", "instructions.jsonl.gz", "instructions.json")
+TABLES = ("instructions.jsonl", "instructions.jsonl.gz", "instructions.json")
 
 
 class Recorded(NamedTuple):
@@ -173,12 +173,10 @@ class _Shelf:
         return None
 
     def _table(self, judgment: Judgment) -> dict[int, str]:
-        for name in _TABLES:
+        for name in TABLES:
             if (table := self._folder / name).is_file():
                 return dict(_entries(table))
-        raise UsageError(
-            f"{judgment.place}: names its instruction by index: put {_TABLES[0]} beside the file"
-        )
+        raise UsageError(f"{judgment.place}: names its instruction by index: put {TABLES[0]} beside the file")
 
 
 def _entries(table: Path) -> Iterator[tuple[int, str]]:
