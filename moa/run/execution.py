@@ -90,6 +90,9 @@ class Execution:
         finally:
             for timer in self._timers.values():
                 timer.cancel()
+            # Tasks lead back here through their contexts: without this, only the garbage collector frees a run.
+            self._tasks.clear()
+            del self._group
         answer = self.results[self.wiring.plan.answer]
         if answer.error is not None and not answer.usable:
             raise answer.error

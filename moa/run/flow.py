@@ -156,7 +156,7 @@ class _CalmCollector:
         self._before = gc.get_threshold()
         first, second, third = self._before
         if first > 0:
-            gc.set_threshold(max(first, 20_000), max(second, 20), max(third, 20))
+            gc.set_threshold(max(first, 100_000), max(second, 20), max(third, 20))
 
     def restore(self) -> None:
         """Put the thresholds back as they were."""

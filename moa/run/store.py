@@ -49,7 +49,7 @@ class Store:
 
     @classmethod
     def open(
-        cls, path: str | Path, *, readonly: bool = False, linger: float = 0.05, timeout: float = 30.0
+        cls, path: str | Path, *, readonly: bool = False, linger: float = 0.2, timeout: float = 30.0
     ) -> Store:
         """Open a store, and create it with its folders where it does not exist.
 

@@ -17,8 +17,9 @@ from moa.run.database import MEMORY, begin, explain, file_identity
 from moa.run.keys import Texts, Written, sample_key
 from moa.run.record import COLUMNS, Record, storable, storable_json
 
-_CHUNKS = (64, 8, 1)
-"""Rows per statement. One statement for many rows, because each one gives up and regains the GIL."""
+_CHUNKS = tuple(1 << power for power in range(9 if sqlite3.sqlite_version_info >= (3, 32) else 6, -1, -1))
+"""Rows per statement. One statement for many rows, because each one gives up and regains the GIL; older
+versions of SQLite take 999 values."""
 _GROUP = 1024
 """Puts per transaction, at most."""
 _REMEMBERED = 8192

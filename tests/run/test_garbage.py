@@ -1,0 +1,25 @@
+"""A finished question leaves nothing behind for the garbage collector to find."""
+
+from __future__ import annotations
+
+import gc
+
+import moa
+from moa.run.reply import NodeResult
+from tests.support.backends import Scripted
+
+
+async def test_what_a_run_made_goes_with_its_reply() -> None:
+    graph = moa.load("moa-lite", models="m")
+    gc.collect()
+    gc.disable()
+    try:
+        async with moa.Runner(backends={"m": Scripted()}, listeners=[lambda event: None]) as runner:
+            async for _, reply in runner.map(graph, [f"Question {number}?" for number in range(20)]):
+                assert reply.ok
+            del reply
+            left = [found for found in gc.get_objects() if isinstance(found, NodeResult)]
+    finally:
+        gc.enable()
+    # The loop's variables still hold the last question's results.
+    assert len(left) <= 2 * 7
