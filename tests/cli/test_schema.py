@@ -23,4 +23,8 @@ def test_schema(moa: Caller, kind: str) -> None:
 
 
 def test_unknown_kind(moa: Caller) -> None:
-    assert moa("schema", "agents") == (2, "", "no schema of 'agents': choose one of agent, graph, models, eval\n")
+    assert moa("schema", "agents") == (
+        2,
+        "",
+        "no schema of 'agents': choose one of agent, graph, models, eval\n",
+    )
