@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moa.errors import UsageError
-from moa.evaluate.judges.recording import Recorded, meant, model_of, preferences_in, worth
+from moa.evaluate.judges.recording import Preferences, model_of, preferences_in, worth
 from moa.nodes.response import Response
 from moa.nodes.selector import SelectContext, Selector
 from moa.spec.graph import GraphSpec, NodeSpec, Select
@@ -30,8 +30,8 @@ class Oracle(Selector):
         """One response, scored with its preference; the first, with a warning, where none was judged."""
         if self.preferences is None:
             raise UsageError(f"the selector `{ORACLE}` {REMEDY}")
-        known = preferences_in(Path(self.preferences)).about(context.question)
-        values = [_worth(known, response) for response in responses]
+        known = preferences_in(Path(self.preferences))
+        values = [_worth(known, context.question, response) for response in responses]
         judged = [(value, -index) for index, value in enumerate(values) if value is not None]
         if not judged:
             context.warn(f"no preference is recorded for any of {len(responses)} responses; kept the first")
@@ -46,9 +46,9 @@ class Oracle(Selector):
         return f"the selector `{ORACLE}` {REMEDY}" if self.preferences is None else None
 
 
-def _worth(known: Sequence[Recorded], response: Response) -> float | None:
+def _worth(known: Preferences, question: str, response: Response) -> float | None:
     authors = {model_of(response.model)} if response.model else set[str]()
-    return worth(meant(known, response.text, authors))
+    return worth(known.meant(question, response.text, authors))
 
 
 def oracles(spec: GraphSpec) -> list[str]:

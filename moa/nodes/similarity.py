@@ -54,7 +54,8 @@ def tfidf_matrix(texts: Sequence[str]) -> Matrix:
     """Cosine of TF-IDF vectors: raw counts, smoothed idf `ln((1 + n) / (1 + df)) + 1`, unit length."""
     counts = [Counter(tokenize(text)) for text in texts]
     spread = Counter(token for count in counts for token in count)
-    vectors = [_unit({token: n * _idf(len(texts), spread[token]) for token, n in c.items()}) for c in counts]
+    weights = [_idf(len(texts), containing) for containing in range(len(texts) + 1)]
+    vectors = [_unit({token: n * weights[spread[token]] for token, n in c.items()}) for c in counts]
     return _symmetric(texts, lambda i, j: _dot(vectors[i], vectors[j]))
 
 

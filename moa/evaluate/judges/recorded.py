@@ -19,7 +19,6 @@ from moa.evaluate.judges.recording import (
     Preferences,
     Recorded,
     mark,
-    meant,
     model_of,
     preferences_in,
     worth,
@@ -73,11 +72,12 @@ class RecordedJudge:
         if against is not None and not any(_same_baseline(each, against) for each in known):
             why = f"was judged against other outputs than those of {against.entrant}"
             return [self._failed(item, answer, against, why)]
-        found = meant(known, answer.output, _authors(answer))
+        find = self.preferences.meant
+        found = find(item.instruction, answer.output, _authors(answer))
         if not found:
             why = "has no preference for this text: nobody in it gave exactly this answer to the instruction"
             return [self._failed(item, answer, against, why)]
-        drafts = [worth(meant(known, text, {model})) for model, text in _drafts(answer)]
+        drafts = [worth(find(item.instruction, text, {model})) for model, text in _drafts(answer)]
         return [self._verdict(item, answer, against, found, drafts)]
 
     def _verdict(

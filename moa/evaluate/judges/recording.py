@@ -28,7 +28,7 @@ class Recorded(NamedTuple):
     value: float | None
     """The probability that it is preferred to the baseline's; None where the judge gave no verdict."""
     output: bytes | None
-    """The mark of the output; None where only its author is known."""
+    """The mark of the output, where the file holds it."""
     baseline: bytes | None
     """The mark of the baseline's output, where the file holds it."""
     length: int
@@ -37,32 +37,38 @@ class Recorded(NamedTuple):
     """Characters of the output that was judged."""
 
 
-class Preferences(NamedTuple):
-    """What a file of annotations holds."""
+class Preferences:
+    """What a file of annotations holds; outputs that lie beside it are read when a text is first compared with them."""
 
-    by_instruction: Mapping[bytes, list[Recorded]]
-    """By the mark of the instruction."""
-    baseline: str | None
-    """The baseline's name, where the file says it."""
+    def __init__(
+        self, by_instruction: Mapping[bytes, list[Recorded]], baseline: str | None, shelf: _Shelf
+    ) -> None:
+        self.baseline = baseline
+        """The baseline's name, where the file says it."""
+        self._by_instruction = by_instruction
+        self._shelf = shelf
 
     def about(self, instruction: str) -> list[Recorded]:
         """All preferences for outputs to one instruction."""
-        return self.by_instruction.get(mark(instruction), [])
+        return self._by_instruction.get(mark(instruction), [])
 
+    def meant(self, instruction: str, text: str, authors: AbstractSet[str]) -> list[Recorded]:
+        """The records that a text may stand for: of it and its authors, of it alone, or of its authors where texts are unknown.
 
-def meant(known: Sequence[Recorded], text: str, authors: AbstractSet[str]) -> list[Recorded]:
-    """The records that a text may stand for: of it and its authors, of it alone, or of its authors where texts are unknown.
+        Args:
+            instruction: What was asked.
+            text: What was answered.
+            authors: The models that may have written it.
+        """
+        known, wanted = self.about(instruction), mark(text)
+        theirs = [each for each in known if each.model in authors]
+        for some in (theirs, known):
+            if same := [each for each in some if self._output(each, instruction) == wanted]:
+                return same
+        return [each for each in theirs if self._output(each, instruction) is None]
 
-    Args:
-        known: The preferences for its instruction.
-        text: What was answered.
-        authors: The models that may have written it.
-    """
-    own_mark = mark(text)
-    same = [each for each in known if each.output == own_mark]
-    own = [each for each in same if each.model in authors]
-    unseen = [each for each in known if each.output is None and each.model in authors]
-    return own or same or unseen
+    def _output(self, recorded: Recorded, instruction: str) -> bytes | None:
+        return recorded.output or self._shelf.output(recorded.model, instruction)
 
 
 def worth(found: Sequence[Recorded]) -> float | None:
@@ -109,12 +115,11 @@ def read_preferences(path: Path) -> Preferences:
     by_instruction: dict[bytes, list[Recorded]] = {}
     for judgment in (judgment for model in found for judgment in model.judgments):
         instruction = shelf.instruction(judgment)
-        own = marks.get(judgment.place)
-        first, second = own or _Marks(None, shelf.output(judgment.model, instruction))
+        first, second = marks.get(judgment.place, _Marks(None, None))
         value = None if math.isnan(judgment.preference) else judgment.preference - 1
         recorded = Recorded(judgment.model, value, second, first, judgment.len_1, judgment.len_2)
         by_instruction.setdefault(mark(instruction), []).append(recorded)
-    return Preferences(by_instruction, found[0].baseline if found else None)
+    return Preferences(by_instruction, found[0].baseline if found else None, shelf)
 
 
 def model_of(name: str) -> str:
