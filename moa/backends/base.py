@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
+from moa.errors import BackendError
 from moa.values import value
 
 Message = dict[str, Any]
@@ -38,6 +39,20 @@ class Delta:
 Emit = Callable[[Delta], None]
 
 
+class Trip:
+    """What becomes of a request on its way through the wrappers.
+
+    `queued` are the seconds that it waited for its turn; `retried` is called before each wait for another
+    attempt, with the attempt that failed, the delay in seconds, and the error.
+    """
+
+    __slots__ = ("queued", "retried")
+
+    def __init__(self, retried: Callable[[int, float, BackendError], None] | None = None) -> None:
+        self.queued = 0.0
+        self.retried = retried
+
+
 @value(frozen=True, slots=True)
 class Request:
     """One question to a model: `n` independent samples of one conversation.
@@ -54,6 +69,7 @@ class Request:
     priority: int = 0
     timeout: float | None = None
     """Seconds for the whole reply; None leaves it to the backend."""
+    trip: Trip | None = field(default=None, compare=False, repr=False)
 
 
 @value(frozen=True, slots=True)

@@ -49,15 +49,16 @@ class Answer(NamedTuple):
     body: bytes | None
 
 
-def open_session() -> ClientSession:
+def open_session(headers: Mapping[str, str] | None = None) -> ClientSession:
     """Connections for any number of backends; call it inside a running loop and close it there.
 
-    No limit on connections (limits are the engine's), no total timeout, no cookies.
+    `headers` are sent with every request. No limit on connections (limits are the engine's), no total timeout, no cookies.
     """
     return ClientSession(
         connector=TCPConnector(limit=0),
         timeout=ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         cookie_jar=DummyCookieJar(),
+        headers=headers,
     )
 
 
@@ -181,7 +182,7 @@ class Wire:
             response = await session.post(
                 url,
                 data=_payload(body),
-                headers=self._headers,
+                headers=self._sent(None),
                 timeout=self._stream_timeout,
                 proxy=self._proxy,
                 allow_redirects=False,
@@ -216,7 +217,7 @@ class Wire:
                 method,
                 url,
                 data=_payload(body),
-                headers={**self._headers, **more} if more else self._headers,
+                headers=self._sent(more),
                 timeout=self._timeout,
                 proxy=self._proxy,
                 allow_redirects=False,
@@ -233,15 +234,19 @@ class Wire:
             self._watch.end(waiting)
         raise failed
 
+    def _sent(self, more: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """The headers of one request, beyond those that a session of our own sends with each."""
+        return more if self._owned else {**self._headers, **(more or {})}
+
     def _enter(self) -> ClientSession:
         """Connections and timers belong to the event loop that made them: a new loop gets new ones."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._watch = loop, _StallWatch(self._stall)
             if self._owned:
-                self._session = open_session()
+                self._session = None
         if self._session is None:
-            self._session = open_session()
+            self._session = open_session(self._headers)
         return self._session
 
     def _explain(self, error: Exception) -> BackendError:

@@ -12,7 +12,7 @@ from moa.nodes.preference import labels_in
 from moa.nodes.prompt import render_messages
 from moa.nodes.read import read_reply
 from moa.nodes.response import Response
-from moa.run.endpoint import RETRY_NOTICE, Endpoint
+from moa.run.endpoint import Endpoint
 from moa.run.events import CallFinished, CallRetried, CallStarted, State, TextArrived
 from moa.run.fit import Fitted, Fitting, Inputs
 from moa.run.keys import Written
@@ -185,7 +185,6 @@ class Asking:
         """A request is about to be sent."""
         setting = self.execution.setting
         if setting.tell is not None:
-            RETRY_NOTICE.set(self.retried)
             setting.tell(CallStarted(setting.run, self.unit.ids, self.endpoint.name, setting.clock()))
 
     def ended(self, usage: Usage, error: BaseException | None) -> None:

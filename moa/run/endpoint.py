@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from moa.backends.base import Backend, Message
 from moa.backends.resolve import connect, identity, model_spec, settle
-from moa.errors import BackendError
 from moa.run.limits import AdaptiveLimiter, Bucket, Limited
-from moa.run.retry import Notice, Retrying, RetryPolicy
+from moa.run.retry import Retrying, RetryPolicy
 from moa.run.tokens import estimate_tokens
 from moa.spec.agent import Sampling
 from moa.spec.model import ModelSpec, Price
-
-RETRY_NOTICE: ContextVar[Notice | None] = ContextVar("RETRY_NOTICE", default=None)
-"""Who wants to hear of retries of the requests that the current task sends."""
-
-
-def _notify(attempt: int, delay: float, error: BackendError) -> None:
-    if notice := RETRY_NOTICE.get():
-        notice(attempt, delay, error)
 
 
 @dataclass(slots=True)
@@ -127,7 +117,7 @@ class Endpoints:
             requests=Bucket(limits.rpm) if limits.rpm else None,
             tokens=Bucket(limits.tpm) if limits.tpm else None,
         )
-        backend = Retrying(limited, self._retry, notice=_notify, seed=self._seed)
+        backend = Retrying(limited, self._retry, seed=self._seed)
         return Endpoint(name, spec, backend, origin, known_as, price=spec.known_price)
 
     def _limiter(self, spec: ModelSpec, origin: Backend) -> AdaptiveLimiter:

@@ -6,7 +6,6 @@ import asyncio
 import heapq
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import NamedTuple, TypeGuard
 
 from moa.backends.base import Backend, Completion, Emit, Request, WrapperBackend
@@ -63,12 +62,18 @@ class AdaptiveLimiter:
         self._resume_at = 0.0
         self._wake: asyncio.TimerHandle | None = None
 
+    def acquire_now(self) -> float | None:
+        """A place where there is one without waiting, as `acquire` gives it."""
+        if self._waiting or self.in_flight >= self.limit or self._paused():
+            return None
+        self._enter()
+        return self._clock()
+
     async def acquire(self, priority: int = 0, *, again: bool = False) -> float:
         """Wait for a place, `again` before others of the same priority; returns when it was given, for `release`."""
-        if self._waiting or self.in_flight >= self.limit or self._paused():
-            await self._wait(priority, again)
-        else:
-            self._enter()
+        if (since := self.acquire_now()) is not None:
+            return since
+        await self._wait(priority, again)
         return self._clock()
 
     async def relief(self) -> bool:
@@ -209,19 +214,6 @@ class Bucket:
         return self.level
 
 
-class Queued:
-    """Seconds that a request spent waiting for its turn here, before it was sent."""
-
-    __slots__ = ("seconds",)
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-
-QUEUED: ContextVar[Queued | None] = ContextVar("QUEUED", default=None)
-"""Who wants to know how long the requests of the current task wait."""
-
-
 class Limited(WrapperBackend):
     """A backend behind a limiter and, where configured, requests and tokens per minute."""
 
@@ -254,11 +246,13 @@ class Limited(WrapperBackend):
         return await self._ask(request, emit, again=True)
 
     async def _ask(self, request: Request, emit: Emit | None, *, again: bool) -> Completion:
-        began = time.perf_counter()
-        reserved = await self._pay(request) if self.requests or self.tokens else 0
-        since = await self.limiter.acquire(request.priority, again=again)
-        if (queued := QUEUED.get()) is not None:
-            queued.seconds += time.perf_counter() - began
+        reserved, since = 0, None if self.requests or self.tokens else self.limiter.acquire_now()
+        if since is None:
+            began = time.perf_counter()
+            reserved = await self._pay(request)
+            since = await self.limiter.acquire(request.priority, again=again)
+            if request.trip is not None:
+                request.trip.queued += time.perf_counter() - began
         error: BaseException | None = None
         try:
             completion = await self.inner.complete(request, emit)

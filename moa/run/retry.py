@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
@@ -13,8 +14,6 @@ from moa.backends.base import Backend, Completion, Delta, Emit, Request, Wrapper
 from moa.errors import BackendError
 
 Sleep = Callable[[float], Awaitable[None]]
-Notice = Callable[[int, float, BackendError], None]
-"""Called before each wait with the attempt that failed, the delay in seconds, and the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +52,11 @@ class Retrying(WrapperBackend):
         inner: Backend,
         policy: RetryPolicy | None = None,
         *,
-        notice: Notice | None = None,
         seed: int = 0,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         super().__init__(inner)
         self.policy = policy or RetryPolicy()
-        self._notice = notice
         self._random = random.Random(seed)
         self._sleep = sleep
         self._worth = _worth_another_try(self.policy)
@@ -80,7 +77,7 @@ class Retrying(WrapperBackend):
             stop=stop_after_attempt(self.policy.attempts),
             wait=self._wait,
             retry=retry_if_exception(self._worth),
-            before_sleep=self._tell,
+            before_sleep=partial(_tell, request),
             sleep=self._sleep,
             reraise=True,
         )
@@ -102,10 +99,12 @@ class Retrying(WrapperBackend):
         # A little spread, so that all who were refused together do not come back together.
         return wish + min(jitter, 0.1 * wish)
 
-    def _tell(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if self._notice and isinstance(error, BackendError):
-            self._notice(state.attempt_number, state.upcoming_sleep, error)
+
+def _tell(request: Request, state: RetryCallState) -> None:
+    """Tell whoever made the request that it is going to be sent again."""
+    error = state.outcome.exception() if state.outcome else None
+    if request.trip and request.trip.retried and isinstance(error, BackendError):
+        request.trip.retried(state.attempt_number, state.upcoming_sleep, error)
 
 
 class _Watch:

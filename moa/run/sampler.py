@@ -11,12 +11,11 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
-from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request, Usage
+from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request, Trip, Usage
 from moa.errors import BackendError, StoreError
 from moa.run.budget import Ledger
 from moa.run.endpoint import Endpoint
 from moa.run.keys import Written, base_key, sample_key
-from moa.run.limits import QUEUED, Queued
 from moa.run.store import Record, Store
 from moa.run.tokens import estimate_tokens
 
@@ -32,6 +31,10 @@ class Watcher(Protocol):
 
     def started(self) -> None:
         """A request is about to be sent."""
+        ...
+
+    def retried(self, attempt: int, delay: float, error: BackendError) -> None:
+        """A request failed and will be sent again after `delay` seconds."""
         ...
 
     def ended(self, usage: Usage, error: BaseException | None) -> None:
@@ -97,40 +100,48 @@ class Sampler:
 
     async def draw(self, draw: Draw, *, reuse: bool) -> list[Drawn | BackendError]:
         """The samples in the order of `draw.samples`, each drawn or failed for itself."""
-        base = base_key(draw.endpoint.identity, draw.messages, draw.params)
-        numbers = [self._first + sample for sample in draw.samples]
-        job = _Job(draw, base, numbers, [sample_key(base, number) for number in numbers])
+        job = self._job(draw)
+        positions = range(len(job.numbers))
         outcome: Outcome = {}
         if reuse and self.store is not None:
             for position, record in enumerate(self.store.get(job.keys)):
                 if record is not None:
                     outcome[position] = Drawn(record, True)
-        while len(outcome) < len(numbers):
-            missing = [p for p in range(len(numbers)) if p not in outcome]
-            # All at once: a request of several samples lands as a whole, while one of them is waited for.
-            following = {
-                p: _join(flight) for p in missing if (flight := self._flights.get(job.keys[p])) is not None
-            }
-            if asking := [p for p in missing if p not in following] if following else missing:
-                self._refuse_in_replay(job)
+        while len(outcome) < len(positions):
+            asking, following = [], {}
+            for position in positions:
+                if position in outcome:
+                    continue
+                if (flight := self._flights.get(job.keys[position])) is None:
+                    asking.append(position)
+                else:
+                    # All at once: a request of several samples lands as a whole, while one is waited for.
+                    following[position] = _join(flight)
+            if asking:
                 await self._ask(job, asking, outcome)
             for position, landing in following.items():
                 if (landed := await landing) is not None:
                     outcome[position] = Drawn(landed.record, True) if isinstance(landed, Drawn) else landed
         if draw.stream and draw.watch is not None:
             _show_cached(draw.watch, outcome)
-        return [outcome[position] for position in range(len(numbers))]
+        return [outcome[position] for position in positions]
 
-    def _refuse_in_replay(self, job: _Job) -> None:
+    def _job(self, draw: Draw) -> _Job:
+        base = base_key(draw.endpoint.identity, draw.messages, draw.params)
+        if len(draw.samples) == 1:
+            number = self._first + draw.samples[0]
+            return _Job(draw, base, [number], [sample_key(base, number)])
+        numbers = [self._first + sample for sample in draw.samples]
+        return _Job(draw, base, numbers, [sample_key(base, number) for number in numbers])
+
+    async def _ask(self, job: _Job, positions: Sequence[int], outcome: Outcome) -> None:
+        """Ask for samples that nobody else is asking for, and hand them to whoever waits meanwhile."""
+        keys = job.keys
         if self.store is not None and self.store.readonly:
             raise StoreError(
                 f"store {self.store.path}: opened read-only for replay, and it does not hold what "
                 f"{job.draw.endpoint.name} is asked here"
             )
-
-    async def _ask(self, job: _Job, positions: Sequence[int], outcome: Outcome) -> None:
-        """Ask for samples that nobody else is asking for, and hand them to whoever waits meanwhile."""
-        keys = job.keys
         for position in positions:
             self._flights[keys[position]] = []
         try:
@@ -178,18 +189,17 @@ class Sampler:
             longest = draw.params.value.get("max_tokens")
             ticket = await ledger.admit(endpoint.name, price, tokens, n, longest)
         emit = _shifted(watch.arrived, position) if draw.stream and watch is not None else None
-        request = Request(draw.messages.value, draw.params.value, n, seed, draw.priority)
+        trip = Trip(None if watch is None else watch.retried)
+        request = Request(draw.messages.value, draw.params.value, n, seed, draw.priority, None, trip)
         if watch is not None:
             watch.started()
-        queued = Queued()
-        QUEUED.set(queued)
         clock = time.perf_counter()
         usage: Usage | None = None
         failure: BaseException | None = None
         try:
             completion = await endpoint.backend.complete(request, emit)
             usage = completion.choices[0].usage if n == 1 else completion.usage
-            return completion, time.perf_counter() - clock - queued.seconds
+            return completion, time.perf_counter() - clock - trip.queued
         except BaseException as error:
             failure = error
             raise

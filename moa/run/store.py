@@ -83,6 +83,8 @@ class Store:
     def get(self, keys: Sequence[str]) -> list[Record | None]:
         """The stored samples, in the order of the keys; None for a key that is not stored."""
         self._check_process()
+        if len(keys) == 1 and self._certainly_new(keys[0]):
+            return [None]
         pending = self._writer.pending if self._writer is not None else {}
         found = {key: pending[key] for key in keys if key in pending} if pending else {}
         if len(found) < len(keys):
@@ -130,6 +132,13 @@ class Store:
         """`aclose` for callers without an event loop; closing twice is allowed."""
         self._closed = True
         self._finalizer()
+
+    def _certainly_new(self, key: str) -> bool:
+        """Whether the filter alone can tell that a sample is not stored, as for most that are asked for."""
+        absence, writer = self._absence, self._writer
+        if absence is None or writer is None or writer.shared:
+            return False
+        return not absence.maybe(key) and key not in writer.pending
 
     def _perhaps_stored(self, keys: Sequence[str], found: Mapping[str, Record]) -> list[str]:
         """The keys that are worth a look; all of them where others write, or too much is stored already."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from moa.backends.base import Completion, Delta, Emit, Request
+from moa.backends.base import Completion, Delta, Emit, Request, Trip
 from moa.errors import (
     BackendError,
     BadRequestError,
@@ -69,7 +71,7 @@ async def test_each_retry_is_announced_with_its_delay() -> None:
     def notice(attempt: int, delay: float, error: BackendError) -> None:
         notices.append((attempt, str(error)))
 
-    await Retrying(backend, notice=notice, sleep=Sleeps()).complete(QUESTION)
+    await Retrying(backend, sleep=Sleeps()).complete(replace(QUESTION, trip=Trip(notice)))
     assert notices == [(1, "one"), (2, "two")]
 
 
