@@ -206,7 +206,7 @@ def _conclude(folder: Folder, *, no_report: bool) -> None:
     if not no_report:
         from moa.evaluate.report.page import write_report
 
-        tell(f"report: {write_report(folder.path).page}")
+        tell(f"report: {write_report(folder.path, known=found).page}")
     answers = sum(row.counts.failed for row in found.rows)
     verdicts = sum(row.counts.unjudged for row in found.rows)
     if answers or verdicts:

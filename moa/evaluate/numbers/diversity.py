@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -82,10 +82,8 @@ def ngram_kernel(texts: Sequence[str], orders: Sequence[int] = ORDERS) -> Floats
 
     A text shorter than a length goes without it; texts without words are alike.
     """
-    words = [tokenize(text) for text in texts]
     total, present = np.zeros((len(texts), len(texts))), np.zeros(len(texts))
-    for order in orders:
-        vectors = _unit_counts([_ngrams(tokens, order) for tokens in words])
+    for vectors in _unit_counts([tokenize(text) for text in texts], orders):
         total += vectors @ vectors.T
         present += vectors.any(axis=1)
     empty = present == 0
@@ -94,21 +92,25 @@ def ngram_kernel(texts: Sequence[str], orders: Sequence[int] = ORDERS) -> Floats
     return np.asarray(np.clip(total / np.sqrt(np.outer(present, present)), 0.0, 1.0))
 
 
-def _ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
-    return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
-
-
-def _unit_counts(counts: Sequence[Counter[tuple[str, ...]]]) -> Floats:
-    """Count vectors of length 1; 0 for a text without any."""
-    columns: dict[tuple[str, ...], int] = {}
-    for count in counts:
-        for gram in count:
-            columns.setdefault(gram, len(columns))
-    matrix = np.zeros((len(counts), len(columns)))
-    for line, count in zip(matrix, counts, strict=True):
-        line[[columns[gram] for gram in count]] = list(count.values())
-    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return np.asarray(matrix / np.where(lengths > 0, lengths, 1))
+def _unit_counts(words: Sequence[Sequence[str]], orders: Sequence[int]) -> Iterator[Floats]:
+    """For each order, count vectors of length 1, one row a text; 0 for a text without any n-gram of the order."""
+    said = list(chain.from_iterable(words))
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(said))}
+    tokens = np.array([numbers[word] for word in said], np.int64)
+    owners = np.repeat(np.arange(len(words)), [len(text) for text in words])
+    grams = np.zeros_like(tokens)
+    for order in range(1, max(orders, default=0) + 1):
+        # The n-gram that begins at a place is the shorter one there, and the word after it.
+        kept = max(0, len(tokens) - order + 1)
+        whole = owners[:kept] == owners[order - 1 :]
+        codes = grams[:kept] * len(numbers) + tokens[order - 1 :]
+        found, grams = np.unique(codes, return_inverse=True)
+        size = len(found)
+        if order in orders:
+            counts = np.bincount(owners[:kept][whole] * size + grams[whole], minlength=len(words) * size)
+            matrix = counts.reshape(len(words), size).astype(np.float64)
+            lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+            yield matrix / np.where(lengths > 0, lengths, 1)
 
 
 def mean_vendi(kernels: Sequence[npt.ArrayLike], *, order: float = 1.0, level: float = LEVEL) -> Estimate:

@@ -295,8 +295,11 @@ def resamples(groups: list[Integers], replicates: int, seed: Seed) -> Iterator[I
 def bca_tails(tails: Floats, value: float, drawn: Floats, left_out: Floats) -> Floats:
     """Which quantiles of the replicates bound the BCa interval; the plain ones where nothing varies.
 
-    `value` is the statistic of the data, `drawn` of each replicate, `left_out` without each group.
+    `value` is the statistic of the data, `drawn` of each replicate, `left_out` without each group, of which there may
+    be none that leaves enough.
     """
+    if not len(left_out):
+        return tails
     below = float(np.mean(drawn < value) + np.mean(drawn == value) / 2)
     pulls = left_out.mean() - left_out
     spread = float(np.square(pulls).sum())

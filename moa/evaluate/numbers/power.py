@@ -79,8 +79,13 @@ def power_of(difference: float, deviation: float, n: int, *, alpha: float = ALPH
 def minimum_detectable_effect(
     deviation: float, n: int, *, alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """The difference that `n` questions detect with the wanted power, in the unit of `deviation`."""
+    """The difference that `n` questions detect with the wanted power, in the unit of `deviation`.
+
+    0 where the differences do not vary: then any difference shows.
+    """
     _check(deviation, n)
+    if deviation == 0:
+        return 0.0
     low, high = 0.0, deviation
     while power_of(high, deviation, n, alpha=alpha) < power:
         low, high = high, 2 * high

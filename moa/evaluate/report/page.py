@@ -62,6 +62,7 @@ def write_report(
     bootstrap: int = 1000,
     reference: Path | None = None,
     most_items: int = MOST_ITEMS,
+    known: Board | None = None,
 ) -> Written:
     """Write PATH/report.html, or `out`, and PATH/plots; the same folder always gives the same bytes.
 
@@ -72,6 +73,7 @@ def write_report(
         bootstrap: How many replicates an interval rests on.
         reference: A folder with AlpacaEval's instruction difficulties, for its length control.
         most_items: Questions whose texts are put into the page; of more, a sample.
+        known: The folder's board, where there is one already.
 
     Raises:
         UsageError: where `path` is no experiment, or a file cannot be written.
@@ -79,7 +81,7 @@ def write_report(
     """
     folder, page = Folder(path), out or path / "report.html"
     made = report(
-        board([folder], seed=seed, bootstrap=bootstrap, reference=reference),
+        known or board([folder], seed=seed, bootstrap=bootstrap, reference=reference),
         survey(folder, folder.experiment, most_items),
     )
     _write(page, made.html)

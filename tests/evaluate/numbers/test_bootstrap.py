@@ -92,3 +92,11 @@ def test_mostly_undefined_is_refused() -> None:
 def test_one_row_is_refused() -> None:
     with pytest.raises(UsageError, match="at least two rows"):
         bootstrap_interval(mean_of(np.ones(1)), 1)
+
+
+def test_where_no_row_can_be_left_out_the_quantiles_are_plain() -> None:
+    def of_all(counts: Floats) -> Floats:
+        return np.where(counts.sum(axis=1) == 9, counts @ VALUES[:9] / 9, np.nan)
+
+    found, plain = (bootstrap_interval(of_all, 9, method=method) for method in ("bca", "percentile"))
+    assert (found.low, found.high) == (plain.low, plain.high)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from collections import Counter
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -65,6 +66,28 @@ def test_ngrams_see_order_and_short_texts_are_no_special_friends() -> None:
     assert kernel[0, 2] == pytest.approx(0.5 / math.sqrt(4))
     assert kernel[2, 3] == 0
     assert kernel[3, 4] == 1
+
+
+@given(st.lists(st.text("ab ", max_size=12), min_size=1, max_size=5))
+def test_the_ngram_kernel_is_the_mean_of_cosines_of_counts(texts: list[str]) -> None:
+    kernel = ngram_kernel(texts)
+    words = [text.split() for text in texts]
+    for (i, left), (j, right) in product(enumerate(words), repeat=2):
+        cosines = [cosine(grams(left, order), grams(right, order)) for order in (1, 2, 3, 4)]
+        sizes = [sum(len(text) >= order for order in (1, 2, 3, 4)) for text in (left, right)]
+        alike = sum(cosines) / math.sqrt(sizes[0] * sizes[1]) if all(sizes) else float(sizes[0] == sizes[1])
+        assert kernel[i, j] == pytest.approx(alike, abs=1e-9)
+
+
+def grams(words: list[str], order: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(words[start : start + order]) for start in range(len(words) - order + 1))
+
+
+def cosine(left: Counter[tuple[str, ...]], right: Counter[tuple[str, ...]]) -> float:
+    if not left or not right:
+        return 0.0
+    shared = sum(count * right[gram] for gram, count in left.items())
+    return shared / math.hypot(*left.values()) / math.hypot(*right.values())
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,13 @@ def test_the_folds_are_group_k_folds(n: int) -> None:
         assert np.array_equal(folds(n), wanted)
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+@pytest.mark.parametrize("fit", FITS)
+def test_fewer_rows_than_folds_have_a_number(fit: Fit, n: int) -> None:
+    found = length_controlled([1.0, 0.0, 0.7, 0.2][:n], [100] * n, [80, 120, 90, 150][:n], [0.0] * n, fit=fit)
+    assert 0 <= found.win_rate <= 100
+
+
 @pytest.mark.parametrize("fit", FITS)
 def test_what_was_simulated_is_found(fit: Fit) -> None:
     rows = simulate(6_000, seed=3, length=-1.2, difficulty=0.8, model=0.4)

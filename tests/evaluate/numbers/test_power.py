@@ -81,6 +81,8 @@ def test_a_settled_comparison_needs_none() -> None:
 def test_equal_questions_have_all_the_power() -> None:
     assert power_of(0.1, 0, 5) == 1
     assert power_of(0, 0, 5) == 0.05
+    assert minimum_detectable_effect(0, 5) == 0
+    assert resolution(mean([0.25, 0.25, 0.25])).minimum_detectable_effect == 0
 
 
 @pytest.mark.parametrize(("deviation", "n"), [(math.nan, 10), (-1, 10), (1, 1)])
