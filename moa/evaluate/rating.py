@@ -30,7 +30,9 @@ def ratings(sheets: Sequence[Sheet], baseline: str | None, *, seed: int) -> dict
         return {}
     strengths, note = _strengths(found, seed)
     rated = [Figure("bradley-terry", LABELS["bradley-terry"], estimate, "", note) for estimate in strengths]
-    figures: dict[str, tuple[Figure, ...]] = {name: (figure,) for name, figure in zip(found.names, rated, strict=True)}
+    figures: dict[str, tuple[Figure, ...]] = {
+        name: (figure,) for name, figure in zip(found.names, rated, strict=True)
+    }
     if len(found) <= MOST_ELO:
         for name, estimate in zip(found.names, elo(found, seed=seed), strict=True):
             figures[name] += (Figure("elo", LABELS["elo"], estimate, ""),)
