@@ -53,6 +53,11 @@ class NodeResult:
         return self.responses[0].text if self.responses else ""
 
     @property
+    def chosen(self) -> tuple[str, ...]:
+        """Of a selector, the nodes whose responses it hands on."""
+        return tuple(response.node for response in self.responses if response.node != self.id)
+
+    @property
     def usable(self) -> bool:
         """Whether the node's responses go on."""
         return self.state in USABLE
@@ -70,6 +75,7 @@ class NodeResult:
             "latency": round(self.latency, 6),
             "cached": self.cached,
             "references": list(self.references),
+            **({"chosen": list(self.chosen)} if self.chosen else {}),
             "finish_reason": self.finish_reason,
             **({"reasoning": self.reasoning} if self.reasoning else {}),
             **({"tool_calls": self.tool_calls} if self.tool_calls else {}),

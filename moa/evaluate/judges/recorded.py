@@ -127,14 +127,16 @@ def _drafts(answer: Answer) -> Iterator[tuple[str, str]]:
 
 
 def _authors(answer: Answer) -> set[str]:
-    """The models of the nodes that said exactly this."""
+    """The model of the node that a selection chose; else those of the nodes that said exactly this."""
     text = answer.output.strip()
-    return {
-        model_of(str(node["model"]))
-        for node in answer.nodes
-        if node.get("model")
-        and text in [str(node.get("text")).strip(), *map(str, node.get("responses") or ())]
-    }
+    nodes = [node for node in answer.nodes if node.get("turn", 0) == answer.nodes[-1].get("turn", 0)]
+    chosen = nodes[-1].get("chosen", []) if nodes else []
+    said = [node for node in nodes if node["id"] in chosen] or [
+        node
+        for node in nodes
+        if text in [str(node.get("text")).strip(), *map(str, node.get("responses") or ())]
+    ]
+    return {model_of(str(node["model"])) for node in said if node.get("model")}
 
 
 def _same_baseline(recorded: Recorded, against: Answer) -> bool:
