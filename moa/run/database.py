@@ -62,6 +62,7 @@ def open_writable(path: str, timeout: float) -> sqlite3.Connection:
             _use_wal(db, path, timeout)
             migrate(db)
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA wal_autocheckpoint = 4096")
     except BaseException:
         db.close()
         raise

@@ -76,6 +76,7 @@ def _environment() -> _Environment:
 
 
 _JINJA = _environment()
+_GLOBALS = dict(_JINJA.globals)
 
 
 class TemplateMistake(NamedTuple):
@@ -89,7 +90,9 @@ class TemplateMistake(NamedTuple):
 def render(template: str, variables: Mapping[str, Any], agent: str = "") -> str:
     """Fill in a template; raises `SpecError` that names `agent` for anything it cannot do."""
     try:
-        return _compiled(template).render(variables)
+        filled = _compiled(template)
+        context = filled.new_context({**_GLOBALS, **variables}, shared=True)
+        return _JINJA.concat(filled.root_render_func(context))
     except (
         TemplateError,
         ArithmeticError,
@@ -138,7 +141,9 @@ def _syntax(error: TemplateSyntaxError) -> str:
 
 @lru_cache(maxsize=1024)
 def _compiled(template: str) -> Template:
-    return _JINJA.from_string(template)
+    compiled = _JINJA.from_string(template)
+    compiled.globals = {}  # `render` brings them along: jinja would merge them anew for each prompt
+    return compiled
 
 
 def _unknown_name(tree: nodes.Template, word: str, known: set[str]) -> TemplateMistake:
