@@ -74,12 +74,13 @@ def read_annotations(paths: Sequence[Path], *, drop_unjudged: bool = False) -> l
 
     Raises:
         UsageError: for what cannot be scored, naming the row: a field that is missing or out of range, an instruction
-            that a model has twice, several judges, several baselines.
+            that a model has twice or that a row alone does not name, several judges, several baselines.
     """
     models: dict[str, list[Judgment]] = {}
     for judgment in _consistent(_judgments(paths, drop_unjudged)):
         models.setdefault(judgment.model, []).append(judgment)
     found = [Annotations(model, tuple(judgments)) for model, judgments in models.items()]
+    _refuse_unnamed(found)
     for each in found:
         _refuse_duplicates(each)
     _refuse_other_baselines(found)
@@ -220,6 +221,15 @@ def _other(what: str, found: str | None, first: str | None, place: str) -> str:
 
 def _key(judgment: Judgment) -> int | str | None:
     return judgment.instruction if judgment.index is None else judgment.index
+
+
+def _refuse_unnamed(found: Iterable[Annotations]) -> None:
+    """Which instruction a row is about is said for every row, or for none."""
+    keyed = [(judgment, _key(judgment)) for each in found for judgment in each.judgments]
+    named = any(key is not None for _, key in keyed)
+    for judgment, key in keyed if named else ():
+        if key is None or (isinstance(key, str) and not key.strip()):
+            raise UsageError(f"{judgment.place}: has neither `index` nor `instruction`, as other rows have")
 
 
 def _refuse_duplicates(annotations: Annotations) -> None:

@@ -134,6 +134,15 @@ def test_a_row_short_is_named(tmp_path: Path) -> None:
     assert "d.jsonl:1: expected an object" in refused(tmp_path / "d.jsonl")
 
 
+@pytest.mark.parametrize("instruction", [None, "", "  "])
+def test_a_row_whose_instruction_is_missing(tmp_path: Path, instruction: str | None) -> None:
+    rows = [{**row, "index": None, "instruction": text} for row, text in zip(ROWS, TEXTS, strict=True)]
+    rows[3]["instruction"] = instruction
+    for name, write in (("a.jsonl", write_jsonl), ("a.json", write_json), ("a.parquet", write_parquet)):
+        with pytest.raises(UsageError, match=r"4: has neither `index` nor `instruction`"):
+            read_annotations([write(tmp_path / name, rows)])
+
+
 def test_the_same_instruction_twice_by_its_text(tmp_path: Path) -> None:
     rows = official(ROWS, TEXTS)
     rows[4]["instruction"] = rows[1]["instruction"]
