@@ -155,6 +155,8 @@ def _signatures(plan: Plan) -> dict[str, str]:
 def _verdicts(judge: Judge, size: _Size, entrants: int, lookup: Lookup) -> Amounts:
     """What the judge takes: each request shows the question and one or two answers."""
     calls = size.verdicts * entrants
+    if not calls:
+        return Amounts()
     answers = 2 if judge.needs_baseline else 1
     prompt = FRAME + size.tokens // max(1, size.items) + answers * REPLY
     panel = getattr(judge, "panel", None)

@@ -157,6 +157,12 @@ def test_the_same_line_again_changes_nothing_and_more_graphs_join(moa: Here, rec
     assert set(board(moa)) == {"random", "oracle", "longest"}
 
 
+def test_the_plan_of_a_replay_costs_nothing(moa: Here, recorded: Recorded) -> None:
+    called = moa("eval", "alpaca_eval", "longest", "--replay", "rec", *MEMBERS, *REST, "--plan")
+    assert called.code == 0
+    assert "n/a" not in called.out and "$0" in called.out
+
+
 def test_what_nobody_judged_is_counted_and_left_out(moa: Here, recorded: Recorded) -> None:
     path = recorded.folder / "annotations.jsonl"
     kept = [line for line in path.read_text().splitlines() if json.loads(line)["index"] != 7]
