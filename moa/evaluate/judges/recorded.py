@@ -72,10 +72,12 @@ class RecordedJudge:
         if against is not None and not any(_same_baseline(each, against) for each in known):
             why = f"was judged against other outputs than those of {against.entrant}"
             return [self._failed(item, answer, against, why)]
-        find = self.preferences.meant
-        found = find(item.instruction, answer.output, _authors(answer))
+        find, authors = self.preferences.meant, _authors(answer)
+        found = find(item.instruction, answer.output, authors)
         if not found:
             why = "has no preference for this text: nobody in it gave exactly this answer to the instruction"
+            if authors and not authors & self.preferences.models:
+                why = f"has no preference for any answer of {' or '.join(sorted(authors))}"
             return [self._failed(item, answer, against, why)]
         drafts = [worth(find(item.instruction, text, {model})) for model, text in _drafts(answer)]
         return [self._verdict(item, answer, against, found, drafts)]

@@ -45,6 +45,8 @@ class Preferences:
     ) -> None:
         self.baseline = baseline
         """The baseline's name, where the file says it."""
+        self.models = frozenset(each.model for known in by_instruction.values() for each in known)
+        """Whose outputs were judged."""
         self._by_instruction = by_instruction
         self._shelf = shelf
 

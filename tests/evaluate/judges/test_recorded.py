@@ -95,6 +95,11 @@ async def test_a_text_that_nobody_wrote_has_no_verdict(tmp_path: Path) -> None:
     assert "nobody in it gave exactly this answer" in str(verdict.details["error"])
 
 
+async def test_a_member_that_was_never_judged_is_named(tmp_path: Path) -> None:
+    verdict = await judged(written(tmp_path, row("a", "because", 2.0)), by("z", "dunno"))
+    assert verdict.details["error"] == "annotations.json has no preference for any answer of z"
+
+
 async def test_an_instruction_that_was_not_judged(tmp_path: Path) -> None:
     path = written(tmp_path, row("a", "because", 2.0))
     [verdict] = await recorded(path).judge(item("Why?"), answer("because"), baseline("the baseline's"))
