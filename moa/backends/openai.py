@@ -183,9 +183,11 @@ class OpenAICompatible:
                 return await self._apart(request, emit, most)
             body = await self._body(request, emit)
             try:
-                completion = await (
-                    self._whole(request, body) if emit is None else self._stream(request, body, emit)
-                )
+                if emit is None:
+                    answer = await (self._wire or self._connected()).post(self._chat, _encode(body))
+                    completion = self._completion(self._read(answer), request)
+                else:
+                    completion = await self._stream(request, body, emit)
             except Refused as refused:
                 lesson, error = self._learn(refused, body, request), self._failure(refused)
             else:
@@ -236,11 +238,6 @@ class OpenAICompatible:
         if quirks.learn(status, told, body):
             return True
         return LABELS in request.params and quirks.learn_weighed(status, told, body)
-
-    async def _whole(self, request: Request, body: dict[str, Any]) -> Completion:
-        wire = self._wire or self._connected()
-        answer = await wire.post(self._chat, _encode(body))
-        return self._completion(self._read(answer), request)
 
     async def _stream(self, request: Request, body: dict[str, Any], emit: Emit) -> Completion:
         gathering = Gathering(request.n, emit)

@@ -85,10 +85,15 @@ def _completion(payload: Any, n: int, messages: Sequence[Message]) -> Completion
         raise Malformed("the reply has no choices")
     if n > 1 and len(found) > 1:
         found = sorted(found, key=_index)
+    model, known_as = payload.get("model") or "", payload.get("id")
+    if n == 1:
+        draft = _draft(found[0])
+        [usage] = _usages(payload.get("usage"), (draft,), messages)
+        return Completion((Choice(*draft, usage),), model, known_as)
     drafts = [_draft(one) for one in found[:n]]
     usages = _usages(payload.get("usage"), drafts, messages)
     choices = [Choice(*draft, usage) for draft, usage in zip(drafts, usages, strict=True)]
-    return Completion(tuple(choices), payload.get("model") or "", payload.get("id"))
+    return Completion(tuple(choices), model, known_as)
 
 
 def refused(payload: Any) -> Refused:

@@ -63,6 +63,7 @@ def open_writable(path: str, timeout: float) -> sqlite3.Connection:
             migrate(db)
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA wal_autocheckpoint = 4096")
+        db.execute("PRAGMA cache_size = -8192")
     except BaseException:
         db.close()
         raise

@@ -36,6 +36,11 @@ def is_refusal(error: BaseException) -> TypeGuard[BackendError]:
     return isinstance(error, RateLimitedError) or (isinstance(error, BackendError) and error.status == 503)
 
 
+def _is_full(error: BaseException) -> bool:
+    """Whether a server refused a request that it will take as soon as it has answered another."""
+    return is_refusal(error) and error.retryable and not error.retry_after
+
+
 class AdaptiveLimiter:
     """Requests in flight at one endpoint: additive increase, multiplicative decrease (AIMD).
 
@@ -236,34 +241,36 @@ class Limited(WrapperBackend):
         A server that refuses one request while it answers others is full: the request goes back to the queue,
         whose limit has just shrunk to what the server takes, and not into a wait by the clock.
         """
-        for returns in range(RETURNS):
+        returns = 0
+        while True:
+            reserved, since = 0, None if self.requests or self.tokens else self.limiter.acquire_now()
+            if since is None:
+                reserved, since = await self._queue(request, again=returns > 0)
+            error: BaseException | None = None
             try:
-                return await self._ask(request, emit, again=returns > 0)
-            except BackendError as error:
-                full = is_refusal(error) and error.retryable and not error.retry_after
-                if not full or not await self.limiter.relief():
+                completion = await self.inner.complete(request, emit)
+                break
+            except (BackendError, asyncio.CancelledError) as raised:
+                error = raised
+                if returns == RETURNS or not _is_full(raised):
                     raise
-        return await self._ask(request, emit, again=True)
-
-    async def _ask(self, request: Request, emit: Emit | None, *, again: bool) -> Completion:
-        reserved, since = 0, None if self.requests or self.tokens else self.limiter.acquire_now()
-        if since is None:
-            began = time.perf_counter()
-            reserved = await self._pay(request)
-            since = await self.limiter.acquire(request.priority, again=again)
-            if request.trip is not None:
-                request.trip.queued += time.perf_counter() - began
-        error: BaseException | None = None
-        try:
-            completion = await self.inner.complete(request, emit)
-        except (BackendError, asyncio.CancelledError) as raised:
-            error = raised
-            raise
-        finally:
-            self.limiter.release(since, error)
+            finally:
+                self.limiter.release(since, error)
+            if not await self.limiter.relief():
+                raise error
+            returns += 1
         if self.tokens:
             self.tokens.settle(completion.usage.total_tokens - reserved)
         return completion
+
+    async def _queue(self, request: Request, *, again: bool) -> tuple[int, float]:
+        """Wait for rate and place; the tokens that were paid for, and what `acquire` says."""
+        began = time.perf_counter()
+        reserved = await self._pay(request)
+        since = await self.limiter.acquire(request.priority, again=again)
+        if request.trip is not None:
+            request.trip.queued += time.perf_counter() - began
+        return reserved, since
 
     async def _pay(self, request: Request) -> int:
         if self.requests:

@@ -202,8 +202,11 @@ class Runner:
     async def _execute(self, execution: Execution) -> MoaError | None:
         """Run to the end; the error, if there is one."""
         try:
-            async with asyncio.timeout(self.timeout):
+            if self.timeout is None:
                 await execution.run()
+            else:
+                async with asyncio.timeout(self.timeout):
+                    await execution.run()
         except TimeoutError:
             return DeadlineExceededError(
                 f"no answer within {self.timeout:g} s; raise the timeout and run again"
