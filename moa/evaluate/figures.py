@@ -138,7 +138,12 @@ def length_control(sheet: Sheet, model: LengthModel, sizes: Sizes) -> LengthCont
     resampled = Resampled(*_columns(sheet, model, np.flatnonzero(usable)), model.gamed, c=fitted.c)
     found = bootstrap_interval(resampled, len(resampled), replicates=sizes.bootstrap, seed=sizes.seed)
     estimate = replace(found, value=fitted.win_rate)
-    return LengthControl(estimate, fitted.extrapolates, resampled, usable.astype(np.float64))
+    doubt = fitted.extrapolates
+    if found.low == found.high and np.ptp(sheet.values[usable]) > 0:
+        # The L1 penalty that few verdicts choose sets every coefficient to zero, in each replicate as well.
+        estimate = replace(estimate, standard_error=float("nan"), low=0.0, high=100.0)
+        doubt = f"{int(usable.sum())} verdicts are too few to fit it: nothing is known of it yet"
+    return LengthControl(estimate, doubt, resampled, usable.astype(np.float64))
 
 
 def _columns(

@@ -112,6 +112,27 @@ def test_length_control_is_the_fast_fit_and_says_so(tmp_path: Path) -> None:
     assert pair.difference.value == pytest.approx(good.estimate.value - figure.estimate.value)
 
 
+def test_length_control_that_fits_nothing_claims_nothing(tmp_path: Path) -> None:
+    numbers = range(20)
+    answers = {name: [answer(n, name, outputs=(text(name, n),)) for n in numbers] for name in ("one", "base")}
+    verdicts = [each for n in numbers for each in preferences(n, "one", (0.4, 0.5, 0.6, 0.5)[n % 4])]
+    items = [item(n) for n in numbers]
+    folder = write_folder(
+        tmp_path / "a",
+        items,
+        answers,
+        {"one": verdicts},
+        baseline="base",
+        numbers=("win-rate", "length-controlled"),
+    )
+    found = small(folder)
+    figure = found.row("one").figure("length-controlled")
+    assert figure is not None
+    assert (figure.estimate.value, figure.estimate.low, figure.estimate.high) == (50.0, 0.0, 100.0)
+    assert np.isnan(figure.estimate.standard_error)
+    assert any("20 verdicts are too few" in finding.message for finding in found.findings)
+
+
 def test_seeds_give_the_same_board(tmp_path: Path) -> None:
     folder = pairwise(tmp_path / "a", numbers=("length-controlled",))
     assert board_json(small(folder)) == board_json(small(folder))
