@@ -65,6 +65,9 @@ def _missing(row: Row) -> Iterator[Finding]:
             f"{row.name}: {counts.failed} of {counts.items} answers failed; --retry-failed asks them again"
         )
         yield Finding(row.name, "failed", message)
+    if (lost := counts.unjudged - counts.failed) > 0:
+        message = f"{row.name}: {lost} verdicts failed and are left out of its numbers, so they are not of the same items as those of others"
+        yield Finding(row.name, "unjudged", message)
 
 
 def _unread(row: Row) -> Iterator[Finding]:

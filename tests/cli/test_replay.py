@@ -170,6 +170,7 @@ def test_what_nobody_judged_is_counted_and_left_out(moa: Here, recorded: Recorde
     called = moa("eval", "alpaca_eval", "longest", "--replay", "rec", *MEMBERS, *REST)
     assert called.code == 1
     assert "0 answers and 1 verdicts failed" in called.err
+    assert "longest: 1 verdicts failed and are left out of its numbers" in called.out
     [failed] = [verdict for verdict in verdicts(moa, "longest") if verdict["state"] != "ok"]
     assert failed["details"]["error"] == "annotations.jsonl holds no preference for this instruction"
     assert board(moa)["longest"]["counts"]["ok"] == len(recorded.instructions) - 1
