@@ -34,6 +34,8 @@ _PATIENCE = 86_400.0
 """Seconds without a byte: a busy processor is slow, and a process cannot lose itself."""
 _HEARTBEAT = {"return_progress": True}
 """Lets llama.cpp notice between two batches of a prompt, too, that the request was given up."""
+_ALONE = {"cache_prompt": False}
+"""What an earlier prompt left behind is rounded as that prompt was read."""
 _RENAMED = {"repetition_penalty": "repeat_penalty"}
 
 
@@ -42,6 +44,12 @@ class EmbeddedOptions(Spec):
 
     slots: int | None = Field(None, ge=1, le=256)
     """Replies that are written at once; `limits.concurrency` by default, else 8."""
+    repeatable: bool = False
+    """Write one reply at a time, each prompt read anew: the same request and seed always give the same reply.
+
+    Otherwise the rounding depends on what else is under way, and a reply now and then with it. `moa eval` asks
+    for this, so that what was interrupted ends as it would have without.
+    """
     threads: int | None = Field(None, ge=1)
     """Processor cores to use; all that this process may use by default."""
     cells: int | None = Field(None, ge=256)
@@ -74,7 +82,7 @@ class Embedded:
         self.spec = spec
         self.name = spec.name or f"local:{spec.model or spec.file}"
         self._options = read_options(EmbeddedOptions, spec)
-        self.concurrency = self._options.slots or spec.limits.concurrency or SLOTS
+        self.concurrency = self._concurrency(spec)
         self._known = KNOWN.get(spec.model)
         self.max_output = spec.max_output or (self._known.longest if self._known else LONGEST_REPLY)
         self._loaded: _Loaded | None = None
@@ -174,7 +182,15 @@ class Embedded:
         """Body fields by llama.cpp's names, with a bound on the reply, which it would not set itself."""
         params = {_RENAMED.get(name, name): value for name, value in request.params.items()}
         asked = params.pop("max_completion_tokens", None) or params.get("max_tokens") or self.max_output
-        return params | _HEARTBEAT | {"max_tokens": min(asked, self.max_output)}
+        alone = _ALONE if self._options.repeatable else {}
+        return params | _HEARTBEAT | alone | {"max_tokens": min(asked, self.max_output)}
+
+    def _concurrency(self, spec: ModelSpec) -> int:
+        if not self._options.repeatable:
+            return self._options.slots or spec.limits.concurrency or SLOTS
+        if self._options.slots not in (None, 1):
+            raise UsageError(f"{self.name}: `repeatable` means one slot: remove `slots`, or `repeatable`")
+        return 1
 
     async def _load(self) -> _Loaded:
         if self._loaded is None:

@@ -12,7 +12,6 @@ from moa.cli.session import (
     DollarsOption,
     NoStoreOption,
     SeedOption,
-    StoreOption,
     TimeoutOption,
     TokensOption,
     at_terminal,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from moa.evaluate.study import Study
     from moa.graph.bind import Bindings
     from moa.run.runner import Runner
+    from moa.spec.model import ModelSpec
 
 
 def command(
@@ -103,7 +103,10 @@ def command(
         bool, typer.Option("--plan", help="Show calls, tokens and money of it all, and ask nobody.")
     ] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no HTML report.")] = False,
-    store: StoreOption = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="PATH", help="Where answers are kept (default: DIR/store.sqlite)."),
+    ] = None,
     no_store: NoStoreOption = False,
     seed: SeedOption = 0,
     budget_usd: DollarsOption = None,
@@ -145,6 +148,7 @@ def command(
         from moa.cli.forecast import show
 
         return show(planned.forecast(bindings))
+    bindings = bindings.knowing(_repeatable(planned.contenders, bindings, judge))
     with opened(out, planned.design, planned.items, fork=fork) as folder:
         if planned.reference is not None:
             keep_reference(folder, planned.reference)
@@ -173,6 +177,20 @@ def _recorded(folder: Path, evaluation: str) -> Recordings:
 
     found = read_recordings(folder)
     return found if load_eval(evaluation).spec.judge is not None else replace(found, judge=None)
+
+
+def _repeatable(
+    contenders: Sequence[Contender], bindings: Bindings, judge: str | None
+) -> dict[str, ModelSpec]:
+    """The embedded models that may be asked, told to answer the same request alike whatever else is under way."""
+    from moa.backends.resolve import model_spec
+    from moa.graph.bind import DEFAULT_MODEL
+
+    names = {DEFAULT_MODEL, *(model for contender in contenders for model in contender.plan.models)}
+    for bound in (judge, *bindings.slots.values()):
+        names |= {bound} if isinstance(bound, str) else {*(bound or ())}
+    specs = [model_spec(name) for name in names if name.startswith("local:") and name not in bindings.models]
+    return {spec.name: spec.model_copy(update={"options": {"repeatable": True}}) for spec in specs}
 
 
 def _check_before_asking(contenders: Sequence[Contender], bindings: Bindings) -> None:

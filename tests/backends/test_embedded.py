@@ -112,6 +112,26 @@ async def test_samples_that_end_by_themselves_are_counted_with_their_end(backend
 
 
 @needs_weights
+@needs_weights
+async def test_repeatable_replies_do_not_depend_on_the_company() -> None:
+    params = {"temperature": 0.9, "max_tokens": 24}
+    questions = [asking(f"Name {number} rivers.", params=params, seed=7) for number in (2, 3, 4)]
+    told: list[list[str]] = []
+    for asked in (questions, questions[::-1]):
+        backend = embedded(options={"repeatable": True})
+        async with asyncio.TaskGroup() as group:
+            tasks = {id(one): group.create_task(backend.complete(one)) for one in asked}
+        told.append([tasks[id(one)].result().choices[0].text for one in questions])
+        await backend.aclose()
+    assert told[0] == told[1]
+
+
+def test_repeatable_is_one_slot() -> None:
+    assert embedded(options={"repeatable": True}).concurrency == 1
+    with pytest.raises(UsageError, match="`repeatable` means one slot"):
+        embedded(options={"repeatable": True, "slots": 4})
+
+
 async def test_more_samples_than_slots() -> None:
     backend, heard = embedded(options={"slots": 2, "cells": 2048}), list[Delta]()
     request = asking("Tell a story.", n=5, seed=5, params={"max_tokens": 4})
