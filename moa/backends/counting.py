@@ -120,6 +120,20 @@ class Counter:
         return told if isinstance(told, dict) else {}
 
 
+def tokenizer_of(name: str, purpose: str) -> Any:
+    """The tokenizer `name` of `transformers`; raises as `load_tokenizer` does, and says what it is for."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise MissingExtraError(purpose, "tokenizers") from None
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot load the tokenizer {name!r}: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
 def load_tokenizer(name: str) -> Callable[[Sequence[Message]], int]:
     """A counter over a tokenizer of `transformers`: a folder, or an id on the hub.
 
@@ -127,16 +141,7 @@ def load_tokenizer(name: str) -> Callable[[Sequence[Message]], int]:
         MissingExtraError: when transformers is not installed.
         UsageError: when there is no such tokenizer.
     """
-    try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise MissingExtraError("counting tokens with `tokenizer`", "tokenizers") from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot load the tokenizer {name!r}: {' '.join(str(error).split())[:200]}"
-        ) from None
+    tokenizer = tokenizer_of(name, "counting tokens with `tokenizer`")
 
     def count(messages: Sequence[Message]) -> int:
         text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 from yarl import URL
 
+from moa.backends.counting import tokenizer_of
 from moa.backends.replies import Malformed, parse
 from moa.backends.wire import Wire
-from moa.errors import BackendError, MissingExtraError, UsageError
+from moa.errors import BackendError
 
 TOKEN_IDS = "logprob_token_ids"
 """vLLM's field: the tokens whose log-probabilities come back, in the place of the most probable ones."""
@@ -101,16 +102,7 @@ def _read(body: bytes) -> list[int] | None:
 
 
 def _load(name: str) -> Encode:
-    try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise MissingExtraError("finding the tokens of labels with `tokenizer`", "tokenizers") from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot load the tokenizer {name!r}: {' '.join(str(error).split())[:200]}"
-        ) from None
+    tokenizer = tokenizer_of(name, "finding the tokens of labels with `tokenizer`")
 
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
