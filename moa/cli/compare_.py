@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moa.cli.options import ReferenceOption
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -38,12 +40,7 @@ def command(
             help="Human labels (item, entrant, preference 0 to 1) that correct the judge's win rates.",
         ),
     ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            "--reference", metavar="DIR", help="AlpacaEval's instruction difficulties, for length control."
-        ),
-    ] = None,
+    reference: ReferenceOption = None,
     fit: Annotated[
         str,
         typer.Option(

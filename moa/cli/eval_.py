@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moa.cli.options import ModelOption, ModelsOption, read_bindings
+from moa.cli.options import ModelOption, ModelsOption, ReferenceOption, read_bindings
 from moa.cli.session import (
     DollarsOption,
     NoStoreOption,
@@ -66,12 +66,7 @@ def command(
             help="Recorded outputs as models, by their names, with recorded preferences as the judge.",
         ),
     ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            "--reference", metavar="DIR", help="AlpacaEval's instruction difficulties, for length control."
-        ),
-    ] = None,
+    reference: ReferenceOption = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="A sample of N items, part of every larger one."),

@@ -22,6 +22,12 @@ ModelOption = Annotated[
         help="Bind a slot to a model (repeatable), or to several: SLOT=MODEL,MODEL; without SLOT=, every slot that is not bound otherwise.",
     ),
 ]
+ReferenceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference", metavar="DIR", help="AlpacaEval's instruction difficulties, for length control."
+    ),
+]
 ModelsOption = Annotated[
     Path | None, typer.Option("--models", metavar="FILE", help="A models.yaml with your models and slots.")
 ]

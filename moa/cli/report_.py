@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from moa.cli.options import ReferenceOption
+
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of an experiment.")],
@@ -18,12 +20,7 @@ def command(
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", min=2, metavar="N", help="Replicates that an interval rests on.")
     ] = 1000,
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            "--reference", metavar="DIR", help="AlpacaEval's instruction difficulties, for length control."
-        ),
-    ] = None,
+    reference: ReferenceOption = None,
     items: Annotated[
         int,
         typer.Option(
