@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from moa.errors import SpecError, UsageError
 from moa.evaluate.oracle import informed, oracles
@@ -13,7 +13,7 @@ from moa.evaluate.records import Entrant
 from moa.evaluate.sweep import Settings, Sweep, read_sweeps, shown, variants, written
 from moa.graph.bind import Bindings
 from moa.graph.bind import shown as written_models
-from moa.graph.compile import compile_graph, slots_of
+from moa.graph.compile import Locate, compile_graph, slots_of
 from moa.graph.draw import mermaid
 from moa.graph.plan import Plan
 from moa.graph.svg import svg
@@ -38,46 +38,89 @@ class Contender:
         return self.entrant.name
 
 
+class Altered(NamedTuple):
+    """A graph under attack, with a defence, or both; None for neither."""
+
+    spec: GraphSpec
+    attack: str | None = None
+    defence: str | None = None
+
+
+Alter = Callable[[GraphSpec, Plan], Iterable[Altered]]
+"""What is made of a graph and its plan: the graph itself first, then what takes part beside it."""
+
+
 def contenders(
     graphs: Sequence[str],
     bindings: Bindings,
     settings: Sequence[str] = (),
     *,
     preferences: Path | None = None,
+    alter: Alter | None = None,
 ) -> list[Contender]:
-    """Every graph with every combination of the settings of `--set`.
+    """Every graph with every combination of the settings of `--set`, and what `alter` makes of each.
 
-    `preferences` is the file of a recorded judge, for oracles. Graphs of one name are numbered. Raises `UsageError` for a graph that is given twice, for slots that no
-    graph has, and for settings that fit none.
+    `preferences` is the file of a recorded judge, for oracles. Graphs of one name are numbered. Raises
+    `UsageError` for a graph that is given twice, for slots that no graph has, and for settings that fit none.
     """
     located = [load_graph(graph) for graph in graphs]
     _refuse_foreign_slots([each.spec for each in located], bindings)
     sweeps = read_sweeps(settings, [each.spec for each in located])
     found: list[Contender] = []
     for graph, each in zip(graphs, located, strict=True):
-        for contender in _of_graph(each, bindings, sweeps, preferences):
-            _refuse_twin(graph, contender, found)
-            found.append(_numbered(contender, found))
+        for family in _families(each, bindings, sweeps, preferences, alter):
+            for contender in family:
+                _refuse_twin(graph, contender, found)
+            found += _numbered(family, found)
     return found
 
 
-def _of_graph(
-    located: Located[GraphSpec], bindings: Bindings, sweeps: Sequence[Sweep], preferences: Path | None
-) -> Iterator[Contender]:
+def _families(
+    located: Located[GraphSpec],
+    bindings: Bindings,
+    sweeps: Sequence[Sweep],
+    preferences: Path | None,
+    alter: Alter | None,
+) -> Iterator[list[Contender]]:
+    """For every combination of settings the graph, and what is made of it."""
     spec = informed(located.spec, preferences)
     for settings, variant in variants(spec, sweeps):
         models = {name: str(value) for name, value in settings.items() if "." not in name}
         slots = {**bindings.slots, **models}
         bound = Bindings(slots, bindings.rest, bindings.models, frozenset(slots))
         locate = located.document.problem if variant is spec else None
-        try:
-            plan = compile_graph(variant, bound, near=located.folder, locate=locate)
-        except SpecError as error:
-            if locate is not None:
-                raise
-            raise UsageError(f"{spec.name}{shown(settings)}: {error.problems[0].message}") from None
+        name = spec.name + shown(settings)
+        plan = _compiled(name, variant, bound, located.folder, locate)
         text = located.document.text if variant is spec else _yaml(variant)
-        yield Contender(_entrant(spec.name, settings, variant, plan, bound, text), plan)
+        entrant = _entrant(spec.name, settings, variant, plan, bound, text)
+        if alter is None:
+            yield [Contender(entrant, plan)]
+            continue
+        clean, *others = alter(variant, plan)
+        assert clean.spec is variant
+        family = [Contender(entrant.model_copy(update={"clean": entrant.name}), plan)]
+        for other in others:
+            changed = {
+                key: word for key, word in (("attack", other.attack), ("defence", other.defence)) if word
+            }
+            called = spec.name + shown({**settings, **changed})
+            made = _compiled(called, other.spec, bound, located.folder, None)
+            rest = _entrant(spec.name, settings, other.spec, made, bound, _yaml(other.spec))
+            known = {**changed, "name": called, "clean": entrant.name}
+            family.append(Contender(rest.model_copy(update=known), made))
+        yield family
+
+
+def _compiled(
+    name: str, spec: GraphSpec, bindings: Bindings, near: Path | None, locate: Locate | None
+) -> Plan:
+    """The plan; a mistake that has no position in a file is told with the entrant's name."""
+    try:
+        return compile_graph(spec, bindings, near=near, locate=locate)
+    except SpecError as error:
+        if locate is not None:
+            raise
+        raise UsageError(f"{name}: {error.problems[0].message}") from None
 
 
 def _entrant(
@@ -136,11 +179,18 @@ def _refuse_twin(graph: str, contender: Contender, found: Sequence[Contender]) -
             )
 
 
-def _numbered(contender: Contender, found: Sequence[Contender]) -> Contender:
+def _numbered(family: Sequence[Contender], found: Sequence[Contender]) -> Iterator[Contender]:
+    """A family under names that are still free: those of one graph have one number."""
     taken = {other.name for other in found}
-    name, number = contender.name, 1
-    while name in taken:
+    number = 1
+    while any(_with_number(each.name, number) in taken for each in family):
         number += 1
-        name = f"{contender.name}-{number}"
-    entrant = contender.entrant.model_copy(update={"name": name})
-    return Contender(entrant, contender.plan)
+    for each in family:
+        names = {"name": _with_number(each.name, number)}
+        if each.entrant.clean is not None:
+            names["clean"] = _with_number(each.entrant.clean, number)
+        yield Contender(each.entrant.model_copy(update=names), each.plan)
+
+
+def _with_number(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"

@@ -133,6 +133,12 @@ class Entrant(Record):
     settings: Mapping[str, JsonValue] = Field(default_factory=dict)
     models: Mapping[str, str] = Field(default_factory=dict)
     """Slots and what they are bound to."""
+    attack: str | None = None
+    """Who deceives, in words that `moa attack --deceive` reads; None where nobody does."""
+    defence: str | None = None
+    """What stands against it; None for the graph's own last step."""
+    clean: str | None = None
+    """Of an entrant of `moa attack`, the name of its graph without attack and defence; it may be its own."""
     sees_verdicts: bool = False
     """Whether a node chose by the very verdicts that are counted here: such an entrant is a bound, not a method."""
     fingerprint: str = ""

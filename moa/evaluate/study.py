@@ -9,7 +9,7 @@ from pathlib import Path
 from moa.backends.resolve import model_spec
 from moa.errors import SpecError, UsageError
 from moa.evaluate.baseline import check_opponents, choose_baseline, is_recorded
-from moa.evaluate.entrants import Contender, contenders
+from moa.evaluate.entrants import Alter, Contender, contenders
 from moa.evaluate.experiment import IN_FLIGHT, Trials
 from moa.evaluate.fingerprint import rests_on
 from moa.evaluate.folder import Folder
@@ -95,16 +95,17 @@ def study(
     baseline: str | None = None,
     seed: int = 0,
     reference: Path | None = None,
+    alter: Alter | None = None,
 ) -> Study:
     """What is to be run, checked as far as it can be without asking anybody.
 
-    Raises `SpecError` and `UsageError` with one line for everything that a user can get wrong.
+    `alter` makes several entrants of each graph, as attacks and defences do. Raises `SpecError` and `UsageError` with one line for everything that a user can get wrong.
     """
     located = load_eval(evaluation)
     spec = located.spec if data is None else with_data(located.spec, data)
     model = _judge_model(spec, judge, bindings)
     preferences = recorded_path(model, located.folder) if model and is_recorded_judge(model) else None
-    found = contenders(graphs, bindings, settings, preferences=preferences)
+    found = contenders(graphs, bindings, settings, preferences=preferences, alter=alter)
     # Opened only for its fingerprint: the runner that asks has a store, which lies in a folder still to be chosen.
     judging = _open(spec, Runner(models=bindings.models), model, seed, located.folder)
     own = _recorded_baseline(spec, judging) if baseline is None else None
