@@ -25,6 +25,7 @@ CALLS = {
     "best-of-n": 6 + 1,
     "majority-vote": 9,
     "moa": 6 * 2 + 1,
+    "moa-3-3-1": 3 + 3 + 1,
     "moa-lite": 6 + 1,
     "propose-and-aggregate": 5 + 5 + 1,
     "residual-moa": 6 * 3 + 2 + 1,
