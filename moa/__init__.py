@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from moa.backends.base import WrapperBackend as WrapperBackend
     from moa.compose import Graph as Graph
     from moa.compose import Node as Node
+    from moa.compose import defend as defend
     from moa.compose import load as load
     from moa.compose import register_backend as register_backend
     from moa.compose import register_selector as register_selector
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from moa.errors import SpecError as SpecError
     from moa.errors import StoreError as StoreError
     from moa.errors import UsageError as UsageError
+    from moa.evaluate.deception.attacks import attack as attack
     from moa.graph.plan import Plan as Plan
     from moa.nodes.response import Response as Response
     from moa.nodes.selector import SelectContext as SelectContext
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     # Specifications
     from moa.spec.agent import AgentSpec as AgentSpec
     from moa.spec.agent import Sampling as Sampling
+    from moa.spec.attack import Deception as Deception
+    from moa.spec.defence import DefenceSpec as DefenceSpec
     from moa.spec.graph import GraphSpec as GraphSpec
     from moa.spec.graph import NodeSpec as NodeSpec
     from moa.spec.model import Limits as Limits
@@ -60,11 +64,12 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "moa.backends.base": "Backend Choice Completion Delta Request Usage WrapperBackend",
-    "moa.compose": "Graph Node load register_backend register_selector",
+    "moa.compose": "Graph Node defend load register_backend register_selector",
     "moa.errors": (
         "BackendError BudgetExceededError DeadlineExceededError MoaError QuorumError SpecError StoreError "
         "UsageError"
     ),
+    "moa.evaluate.deception.attacks": "attack",
     "moa.graph.plan": "Plan",
     "moa.nodes.response": "Response",
     "moa.nodes.selector": "SelectContext Selector",
@@ -75,6 +80,8 @@ _PUBLIC = {
     "moa.run.store": "Store",
     "moa.run.telemetry": "Telemetry",
     "moa.spec.agent": "AgentSpec Sampling",
+    "moa.spec.attack": "Deception",
+    "moa.spec.defence": "DefenceSpec",
     "moa.spec.graph": "GraphSpec NodeSpec",
     "moa.spec.model": "Limits ModelSpec Price",
 }

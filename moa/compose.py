@@ -13,6 +13,8 @@ from moa.backends.base import Backend
 from moa.errors import SpecError, UsageError
 from moa.graph.bind import Bindings, bound
 from moa.graph.compile import compile_graph
+from moa.graph.defend import defend as defend_spec
+from moa.graph.defend import read_defence
 from moa.graph.plan import Plan
 from moa.nodes.selector import Selector
 from moa.run.budget import Budget
@@ -23,6 +25,7 @@ from moa.run.store import Store
 from moa.spec.agent import AgentSpec, Sampling
 from moa.spec.build import spec_from
 from moa.spec.catalogue import load_graph
+from moa.spec.defence import DefenceSpec
 from moa.spec.graph import GraphSpec, NodeSpec, Overflow, Rounds, Subsets, Window
 from moa.spec.model import ModelSpec
 from moa.spec.registry import BACKENDS, SELECTORS
@@ -56,6 +59,8 @@ class Graph:
         slots: what each slot is for; where given, it must list all of them.
         answer: the name of the node that answers; by default `answer`, else the only one that nobody hears.
         overflow: what to do when references do not fit a context window.
+        attack: who deceives, by concrete node: `{"refined[2]": "opposer"}`.
+        vars: values for the templates of single concrete nodes.
     """
 
     name: str
@@ -72,6 +77,8 @@ class Graph:
         slots: Mapping[str, str] | None = None,
         answer: str | None = None,
         overflow: Overflow = "truncate",
+        attack: Mapping[str, Any] | None = None,
+        vars: Mapping[str, Mapping[str, JsonValue]] | None = None,
     ) -> None:
         self.name = name
         self.revision = 0
@@ -80,6 +87,8 @@ class Graph:
             "source": source,
             "slots": dict(slots or {}),
             "overflow": overflow,
+            "attack": dict(attack or {}),
+            "vars": dict(vars or {}),
         }
         self._nodes: dict[str, dict[str, Any]] = {}
         self._handles: dict[str, Node] = {}
@@ -96,6 +105,12 @@ class Graph:
         graph._handles = {name: Node(graph, name) for name in spec.nodes}
         for name, node in spec.nodes.items():
             graph._nodes[name] = graph._linked({key: getattr(node, key) for key in node.model_fields_set})
+        return graph
+
+    def with_spec(self, spec: GraphSpec) -> Graph:
+        """A graph of another specification, with the models and the folder of this one."""
+        graph = Graph.from_spec(spec, near=self._near)
+        graph._bindings = self._bindings
         return graph
 
     def agent(
@@ -193,6 +208,12 @@ class Graph:
             self._bindings.slots, self._bindings.rest, {**self._bindings.models, **(models or {})}
         )
         return compile_graph(self.spec, bindings, near=self._near)
+
+    def rewritten(self, change: Callable[[GraphSpec, Path | None], GraphSpec]) -> Graph:
+        """A new graph with the nodes that `change` makes of this one's, and its models."""
+        graph = Graph.from_spec(change(self.spec, self._near), near=self._near)
+        graph._bindings = self._bindings
+        return graph
 
     async def run(
         self,
@@ -319,6 +340,18 @@ def load(graph: str | Path, *, models: str | Mapping[str, str | Sequence[str]] |
     located = load_graph(str(graph))
     loaded = Graph.from_spec(located.spec, near=located.folder)
     return loaded.bind(models) if models else loaded
+
+
+def defend(graph: Graph | str, defence: str | DefenceSpec) -> Graph:
+    """A graph with its last step rewritten by a defence; the given one stays as it is.
+
+    Args:
+        graph: a graph, or what `load` takes.
+        defence: a name of the catalogue or a file, with options: `"trimmed(drop=2)"`; or a `DefenceSpec`.
+    """
+    whole = load(graph) if isinstance(graph, str) else graph
+    chosen = read_defence(defence).spec if isinstance(defence, str) else defence
+    return whole.rewritten(lambda spec, near: defend_spec(spec, chosen, near=near))
 
 
 def _refuse_running_loop() -> None:

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from moa.backends.base import Backend
 from moa.backends.providers import PRESETS, endpoint, normal_url
 from moa.errors import SpecError, UsageError
-from moa.spec.build import spec_from
+from moa.spec.build import read_value, spec_from
 from moa.spec.model import ModelSpec
 from moa.spec.registry import BACKENDS
 
@@ -83,15 +83,8 @@ def _options(name: str, text: str) -> dict[str, JsonValue]:
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageError(f"{name!r}: expected `option=value`, not {item!r}, as in `sim:skill=0.8`")
-        options[key.strip()] = _value(value.strip())
+        options[key.strip()] = read_value(value.strip())
     return options
-
-
-def _value(text: str) -> JsonValue:
-    try:
-        return cast(JsonValue, json.loads(text))
-    except ValueError:
-        return text
 
 
 def _unknown(name: str, provider: str, models: Mapping[str, ModelSpec]) -> str:

@@ -1,4 +1,4 @@
-"""`moa list`: the agents, graphs and evaluations that can be named here."""
+"""`moa list`: the agents, graphs, defences and evaluations that can be named here."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def command(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[agents|graphs|evals]", help="List only this kind.")
+        str | None, typer.Argument(metavar="[agents|graphs|defences|evals]", help="List only this kind.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List the agents, graphs and evaluations that can be named: the shipped ones and your own."""
+    """List the agents, graphs, defences and evaluations that can be named: the shipped ones and your own."""
     import json
     import sys
 

@@ -8,9 +8,9 @@ import typer
 
 
 def command(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="agent, graph, models or eval.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="agent, graph, defence, models or eval.")],
 ) -> None:
-    """Print the JSON schema of agent, graph, models or evaluation files, for completion in editors."""
+    """Print the JSON schema of agent, graph, defence, models or evaluation files, for completion in editors."""
     import json
 
     from moa.spec.schema import schema

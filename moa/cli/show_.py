@@ -17,7 +17,7 @@ def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name of the catalogue, or a path.")],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", metavar="KIND", help="agents, graphs or evals, where all have NAME."),
+        typer.Option("--kind", metavar="KIND", help="agents, graphs, defences or evals, where several have NAME."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

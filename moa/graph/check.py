@@ -147,7 +147,7 @@ class _Examination:
 
         Where an input is misnamed, the node that is meant only seems not to be heard.
         """
-        answer = _answer_name(self.spec, self.parts)
+        answer = answer_name(self.spec, self.parts)
         if isinstance(answer, Mistake):
             self.found.append(answer)
             return None
@@ -358,7 +358,8 @@ def _cycle(graph: nx.DiGraph[str], circle: set[str], order: list[str]) -> Mistak
     return Mistake(("nodes", first, "inputs"), message)
 
 
-def _answer_name(spec: GraphSpec, parts: Mapping[str, Part]) -> str | Mistake:
+def answer_name(spec: GraphSpec, parts: Mapping[str, Part]) -> str | Mistake:
+    """The node that answers: the one that the graph names, else `answer`, else the only one that nobody hears."""
     if spec.answer is not None:
         if spec.answer in parts:
             return spec.answer

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import json
+from typing import Any, TypeVar, cast
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from moa.errors import Problem, SpecError
 from moa.spec.agent import Spec
@@ -22,3 +23,11 @@ def spec_from(kind: type[T], data: Any) -> T:
         raise SpecError(
             [Problem(f"{'.'.join(map(str, mistake.path))}: {mistake.message}") for mistake in mistakes]
         ) from None
+
+
+def read_value(text: str) -> JsonValue:
+    """What an option on the command line means: JSON where it reads as JSON, else the text itself."""
+    try:
+        return cast(JsonValue, json.loads(text))
+    except ValueError:
+        return text

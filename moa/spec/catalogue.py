@@ -1,4 +1,4 @@
-"""The agents, graphs and evaluations that come with `moa`, and the user's own beside them."""
+"""The agents, graphs, defences and evaluations that come with `moa`, and the user's own beside them."""
 
 from __future__ import annotations
 
@@ -10,37 +10,44 @@ from typing import Literal, NamedTuple, get_args
 
 from moa.errors import SpecError, UsageError
 from moa.spec.agent import AgentSpec
+from moa.spec.defence import DefenceSpec
 from moa.spec.document import parse_leniently
 from moa.spec.evaluation import EvalSpec
 from moa.spec.graph import GraphSpec
-from moa.spec.loader import Located, kind_of, read_agent, read_eval, read_graph, read_text
+from moa.spec.loader import Located, kind_of, read_agent, read_defence, read_eval, read_graph, read_text
 from moa.spec.model import ModelsSpec
 from moa.spec.words import nearest
 
-Kind = Literal["agents", "graphs", "evals"]
+Kind = Literal["agents", "graphs", "defences", "evals"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_FOLDERS: dict[Kind, str] = {"defences": "graphs/defences"}
+"""Where a kind has a folder of another name."""
 _ENDINGS = (".yaml", ".yml")
 
 
 def shipped(kind: Kind) -> Path:
     """The folder of `kind` inside the installed package, or in the checkout that it is installed from."""
     package = Path(str(files("moa")))
-    inside = package / "catalogue" / kind
-    return inside if inside.is_dir() else package.parent / kind
+    folder = _FOLDERS.get(kind, kind)
+    inside = package / "catalogue" / folder
+    return inside if inside.is_dir() else package.parent / folder
 
 
 def own(kind: Kind, near: Path | None = None) -> list[Path]:
     """The folders with a user's own files of `kind`: beside the graph file, then where `moa` was called."""
-    return [folder / kind for folder in _places(near)]
+    return [folder / _FOLDERS.get(kind, kind) for folder in _places(near)]
 
 
 def names(kind: Kind) -> list[str]:
-    """The names of `kind` that can be used here: the shipped ones and those in the folder `./<kind>`, sorted."""
+    """The names of `kind` that can be used here: the shipped ones and those in the folder `./<kind>`, sorted.
+
+    Defences are in `./graphs/defences`.
+    """
     return sorted({path.stem for folder in (*own(kind), shipped(kind)) for path in _yaml_files(folder)})
 
 
 def find(kind: Kind, name: str, near: Path | None = None) -> Path:
-    """The file of an agent, graph or evaluation.
+    """The file of an agent, graph, defence or evaluation.
 
     `name` is a path where it ends in `.yaml` or `.yml` or contains a separator; it is looked for from
     `near` (the folder of the graph file that names it), then from the working directory. Any other
@@ -59,7 +66,7 @@ class Found(NamedTuple):
 
 
 def find_any(name: str, kind: str | None = None) -> Found:
-    """The file called `name` of whichever kind has it: graphs first, then agents, then evaluations.
+    """The file called `name` of whichever kind has it: graphs first, then defences, agents and evaluations.
 
     The kind of a path is told by the keys of the file. Raises `UsageError` for one that is not there.
     """
@@ -68,7 +75,7 @@ def find_any(name: str, kind: str | None = None) -> Found:
     if is_path(name):
         path = _find_path(name, None)
         return Found(_kind_at(path), path)
-    order: tuple[Kind, ...] = ("graphs", "agents", "evals")
+    order: tuple[Kind, ...] = ("graphs", "defences", "agents", "evals")
     kinds = [each for each in order if kind in {None, each}]
     for each in kinds:
         if name in names(each):
@@ -120,6 +127,11 @@ def load_graph(name: str) -> Located[GraphSpec]:
     return _graph(*_stamped(find("graphs", name)))
 
 
+def load_defence(name: str) -> Located[DefenceSpec]:
+    """Find and read a defence; the same file is read once."""
+    return _defence(*_stamped(find("defences", name)))
+
+
 def load_eval(name: str) -> Located[EvalSpec]:
     """Find and read an evaluation; the same file is read once."""
     return _eval(*_stamped(find("evals", name)))
@@ -128,9 +140,11 @@ def load_eval(name: str) -> Located[EvalSpec]:
 def _kind_at(path: Path) -> Kind:
     kind = kind_of(parse_leniently(read_text(path), str(path)).document.data)
     if kind is ModelsSpec:
-        raise UsageError(f"{path} lists models: `moa show` shows agents, graphs and evaluations")
+        raise UsageError(f"{path} lists models: `moa show` shows agents, graphs, defences and evaluations")
     if kind is EvalSpec or path.resolve().parent.name == "evals":
         return "evals"
+    if kind is DefenceSpec:
+        return "defences"
     return "graphs" if kind is GraphSpec else "agents"
 
 
@@ -183,6 +197,11 @@ def _agent(path: Path, modified: int, size: int) -> Located[AgentSpec]:
 @lru_cache(maxsize=256)
 def _graph(path: Path, modified: int, size: int) -> Located[GraphSpec]:
     return read_graph(path)
+
+
+@lru_cache(maxsize=256)
+def _defence(path: Path, modified: int, size: int) -> Located[DefenceSpec]:
+    return read_defence(path)
 
 
 @lru_cache(maxsize=256)

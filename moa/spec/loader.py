@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from moa.errors import Problem, SpecError, UsageError
 from moa.spec.agent import AgentSpec, Spec
+from moa.spec.defence import DefenceSpec, hears_references
 from moa.spec.document import Document, parse, parse_leniently
 from moa.spec.document import Path as DataPath
 from moa.spec.evaluation import EvalSpec
@@ -31,6 +32,7 @@ __all__ = [
     "kind_of",
     "parse",
     "read_agent",
+    "read_defence",
     "read_eval",
     "read_graph",
     "read_models",
@@ -74,6 +76,11 @@ def read_agent(path: Path) -> Located[AgentSpec]:
     return _read(path, AgentSpec)
 
 
+def read_defence(path: Path) -> Located[DefenceSpec]:
+    """Read a defence file; without a `name` it is called like the file."""
+    return _read(path, DefenceSpec)
+
+
 def read_eval(path: Path) -> Located[EvalSpec]:
     """Read an evaluation's file; without a `name` it is called like the file."""
     return _read(path, EvalSpec)
@@ -101,14 +108,17 @@ def read_text(path: Path) -> str:
         raise UsageError(f"cannot read {str(path)!r}: not the name of a file") from None
 
 
-FileKind = type[AgentSpec] | type[GraphSpec] | type[EvalSpec] | type[ModelsSpec]
+FileKind = type[AgentSpec] | type[GraphSpec] | type[DefenceSpec] | type[EvalSpec] | type[ModelsSpec]
 
 
 def kind_of(data: Mapping[str, Any]) -> FileKind:
     """What kind of file this is, by its keys.
 
-    `nodes` make a graph, `models` a models file, `data` an evaluation; else it is an agent.
+    `nodes` make a graph, or a defence where they hear `references` that are no node; `models` a models
+    file, `data` an evaluation; else it is an agent.
     """
+    if hears_references(data):
+        return DefenceSpec
     telling: dict[str, FileKind] = {"nodes": GraphSpec, "models": ModelsSpec, "data": EvalSpec}
     for key, kind in telling.items():
         if key in data:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from moa.errors import UsageError
 from moa.spec.agent import AgentSpec, Arity, Sampling, Spec
+from moa.spec.defence import DefenceNode, DefenceSpec
 from moa.spec.evaluation import AnswerSpec, BaselineSpec, EvalSpec, JoinSpec, JudgeSpec, SourceSpec
 from moa.spec.graph import GraphSpec, NodeSpec, Rounds, Select, Subsets, Window
 from moa.spec.model import Limits, ModelSpec, ModelsSpec, Price
@@ -19,6 +20,7 @@ from moa.spec.model import Limits, ModelSpec, ModelsSpec, Price
 FILES: dict[str, type[Spec]] = {
     "agent": AgentSpec,
     "graph": GraphSpec,
+    "defence": DefenceSpec,
     "models": ModelsSpec,
     "eval": EvalSpec,
 }
@@ -29,6 +31,8 @@ _PARTS = (
     Sampling,
     GraphSpec,
     NodeSpec,
+    DefenceSpec,
+    DefenceNode,
     Window,
     Subsets,
     Rounds,
@@ -65,7 +69,7 @@ _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of a file of `kind`: `agent`, `graph`, `models` or `eval`.
+    """The JSON schema (draft 2020-12) of a file of `kind`: `agent`, `graph`, `defence`, `models` or `eval`.
 
     The short forms are part of it: `select: majority`, `subsets: all`, `rounds: 3`, an arity of `1+`.
     """
@@ -75,6 +79,9 @@ def schema(kind: str) -> dict[str, Any]:
     parts = {FILES[kind].__name__: built, **built.get("$defs", {})}
     for model in _PARTS:
         _describe(parts.get(model.__name__, {}), model)
+    if kind == "defence":
+        for part in built["$defs"].values():
+            _allow_variables(part)
     for name, forms in _SHORT_FORMS.items():
         if name in built.get("$defs", {}):
             built["$defs"][name] = _with_short_forms(built["$defs"][name], forms)
@@ -85,6 +92,17 @@ def schema(kind: str) -> dict[str, Any]:
 def _with_short_forms(full: dict[str, Any], forms: list[dict[str, Any]]) -> dict[str, Any]:
     description = full.pop("description", "")
     return {"description": description, "anyOf": [*forms, full]}
+
+
+def _allow_variables(part: dict[str, Any]) -> None:
+    """Where a defence's field takes a number, allow the name of a variable too: `$size`."""
+    for inner in part.get("properties", {}).values():
+        forms = inner.get("anyOf", [inner])
+        if any(form.get("type") in {"integer", "number"} for form in forms):
+            bare = [{key: value for key, value in form.items() if key != "description"} for form in forms]
+            about = {key: inner[key] for key in ("description", "default") if key in inner}
+            inner.clear()
+            inner |= {"anyOf": [*bare, {"type": "string", "pattern": r"^\$[A-Za-z][A-Za-z0-9_]*$"}], **about}
 
 
 def _close(part: Any) -> None:

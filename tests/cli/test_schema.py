@@ -26,5 +26,5 @@ def test_unknown_kind(moa: Caller) -> None:
     assert moa("schema", "agents") == (
         2,
         "",
-        "no schema of 'agents': choose one of agent, graph, models, eval\n",
+        "no schema of 'agents': choose one of agent, graph, defence, models, eval\n",
     )

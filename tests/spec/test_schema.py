@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = [
     *((path, "agent") for path in ROOT.glob("agents/*.yaml")),
     *((path, "graph") for path in ROOT.glob("graphs/*.yaml")),
+    *((path, "defence") for path in ROOT.glob("graphs/defences/*.yaml")),
 ]
 
 
@@ -109,7 +110,7 @@ def test_fields_are_explained() -> None:
 
 def test_unknown_kind() -> None:
     with pytest.raises(
-        UsageError, match=r"^no schema of 'agents': choose one of agent, graph, models, eval$"
+        UsageError, match=r"^no schema of 'agents': choose one of agent, graph, defence, models, eval$"
     ):
         schema("agents")
 
