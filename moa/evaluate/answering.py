@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from moa.evaluate.deception.given import given_of
 from moa.evaluate.entrants import Contender
 from moa.evaluate.records import Answer, Item, Spent
 from moa.run.execution import FATAL
@@ -22,9 +23,10 @@ async def ask(runner: Runner, contender: Contender, item: Item) -> Answer:
     conversation: list[dict[str, Any]] = [*item.history]
     outputs: list[str] = []
     replies: list[Reply] = []
+    given = given_of(item)
     for turn in item.turns:
         conversation.append({"role": "user", "content": turn})
-        reply = await runner.attempt(contender.plan, tuple(conversation), reuse=True)
+        reply = await runner.attempt(contender.plan, tuple(conversation), reuse=True, given=given)
         if isinstance(reply.error, FATAL):
             raise reply.error
         replies.append(reply)

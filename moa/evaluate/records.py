@@ -29,6 +29,8 @@ class Item(Record):
     answer: str | None = None
     """The right answer, for exact match."""
     options: tuple[str, ...] = ()
+    target: str | None = None
+    """The wrong option that deceivers argue for, named as `answer` names the right one."""
     checklist: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     """A reference answer for each turn, where the evaluation has them; shown to the judge."""
@@ -137,6 +139,8 @@ class Entrant(Record):
     """Who deceives, in words that `moa attack --deceive` reads; None where nobody does."""
     defence: str | None = None
     """What stands against it; None for the graph's own last step."""
+    deceivers: Mapping[str, str] = Field(default_factory=dict)
+    """Nodes under attack and the agents that stand there."""
     clean: str | None = None
     """Of an entrant of `moa attack`, the name of its graph without attack and defence; it may be its own."""
     sees_verdicts: bool = False

@@ -14,6 +14,7 @@ from moa.errors import Problem, SpecError, UsageError
 from moa.graph.bind import Bindings
 from moa.graph.check import Examined, examine
 from moa.graph.mistake import Loc, Mistake
+from moa.graph.overlay import overlay, seat_mistakes
 from moa.graph.part import Part
 from moa.graph.plan import Plan, PlanNode
 from moa.graph.wiring import Wired
@@ -44,11 +45,18 @@ def compile_graph(
         _refuse_foreign_slots(spec, bindings)
     unfit = list(_prompt_mistakes(spec))
     sound = without_bad_prompts(spec) if unfit else spec
-    examined = examine(sound, agents or catalogue_agents(near), bindings)
-    if found := [*examined.mistakes, *unfit]:
+    known = agents or catalogue_agents(near)
+    examined = examine(sound, known, bindings)
+    found = [*examined.mistakes, *unfit]
+    if not found:
+        assert examined.answer is not None
+        nodes, found = _attacked(spec, _nodes(spec, examined), examined.answer, known, bindings)
+    if found:
         place = locate or _nowhere
         raise SpecError([place(mistake.loc, mistake.message) for mistake in found])
-    return _plan(spec, examined, bindings)
+    assert examined.answer is not None
+    fingerprint = _fingerprint(nodes, examined.answer, bindings)
+    return Plan(spec.name, tuple(nodes), examined.answer, fingerprint)
 
 
 def catalogue_agents(near: Path | None = None) -> Agents:
@@ -62,6 +70,7 @@ def slots_of(spec: GraphSpec, bindings: Bindings | None = None) -> tuple[str, ..
     """The slots of a graph, in order of first use: names of models that are not models themselves."""
     known = bindings or Bindings()
     names = [name for node in spec.nodes.values() for name in (*(node.models or ()), node.model) if name]
+    names += [deception.model for deception in spec.attack.values() if deception.model]
     return tuple(dict.fromkeys(name for name in names if known.is_slot(name)))
 
 
@@ -82,11 +91,13 @@ def _prompt_mistakes(spec: GraphSpec) -> Iterator[Mistake]:
 
 def _nowhere(loc: Loc, message: str) -> Problem:
     """A problem of a graph without a file: the path of keys stands in for the position."""
-    place = ".".join(str(key) for key in loc[1:] if key != "") if loc[:1] == ("nodes",) else ""
+    shown = loc[1:] if loc[:1] == ("nodes",) else loc if loc[:1] in {("attack",), ("vars",)} else ()
+    place = ".".join(str(key) for key in shown if key != "")
     return Problem(f"{place}: {message}" if place else message)
 
 
-def _plan(spec: GraphSpec, examined: Examined, bindings: Bindings | None) -> Plan:
+def _nodes(spec: GraphSpec, examined: Examined) -> list[PlanNode]:
+    """The concrete nodes that the answer depends on, each with the number of its sample."""
     assert examined.answer is not None
     wired = _useful(list(examined.wiring.nodes.values()), examined.answer)
     distances = _distances(wired, examined.answer)
@@ -97,8 +108,25 @@ def _plan(spec: GraphSpec, examined: Examined, bindings: Bindings | None) -> Pla
         request = _canonical(_request(bare))
         nodes.append(replace(bare, sample=drawn[request]))
         drawn[request] += 1
-    fingerprint = _fingerprint(nodes, examined.answer, bindings)
-    return Plan(spec.name, tuple(nodes), examined.answer, fingerprint)
+    return nodes
+
+
+def _attacked(
+    spec: GraphSpec, nodes: list[PlanNode], answer: str, agents: Agents, bindings: Bindings | None
+) -> tuple[list[PlanNode], list[Mistake]]:
+    """The nodes with the graph's deceivers in their places, and what is wrong with what it says of single nodes."""
+    found = seat_mistakes(spec, nodes)
+    if not spec.attack:
+        return nodes, found
+    under = overlay(
+        spec,
+        nodes,
+        answer,
+        agents=agents,
+        bindings=bindings,
+        request=lambda node: _canonical(_request(node)),
+    )
+    return under.nodes, [*found, *under.mistakes]
 
 
 def _plan_node(spec: GraphSpec, part: Part, node: Wired, distance: int) -> PlanNode:
@@ -119,7 +147,7 @@ def _plan_node(spec: GraphSpec, part: Part, node: Wired, distance: int) -> PlanN
         deadline=own.deadline,
         timeout=own.timeout,
         overflow=own.overflow or spec.overflow,
-        vars={**(agent.vars if agent else {}), **own.vars},
+        vars={**(agent.vars if agent else {}), **own.vars, **spec.vars.get(node.id, {})},
     )
 
 
@@ -177,7 +205,9 @@ def _fingerprint(nodes: list[PlanNode], answer: str, bindings: Bindings | None) 
 def _deciding(models: Mapping[str, Any], name: str) -> Any:
     """What of a model's entry decides its replies: not its price, its limits, or where its key is."""
     return models[name].model_dump(
-        mode="json", exclude_none=True, exclude={"name", "price", "limits", "key_env", "context", "tokenizer"}
+        mode="json",
+        exclude_none=True,
+        exclude={"name", "price", "limits", "key_env", "context", "tokenizer", "device"},
     )
 
 

@@ -43,6 +43,8 @@ class PlanNode:
     timeout: float | None = None
     overflow: Overflow = "truncate"
     vars: dict[str, Any] = field(default_factory=dict)
+    deceives: bool = False
+    """Whether an attack put somebody else in the place of its own agent."""
 
     @property
     def does(self) -> str | None:

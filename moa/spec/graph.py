@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, model_validator
 
 from moa.spec.agent import AgentSpec, Sampling, Spec
+from moa.spec.attack import Overlay
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Model = Annotated[str, StringConstraints(min_length=1)]
@@ -145,3 +146,7 @@ class GraphSpec(Spec):
     """The node that answers; by default the one called `answer`, else the only one that nobody hears."""
     overflow: Overflow = "truncate"
     """What to do when references do not fit a context window: stop, drop the last, or shorten the longest."""
+    attack: Overlay = Field(default_factory=dict)
+    """Who deceives: an agent in place of a concrete node's own, such as `{refined[2]: opposer}`."""
+    vars: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    """Values for the templates of single concrete nodes, over those of their line: `{drafts[0]: {part: 0}}`."""

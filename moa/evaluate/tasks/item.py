@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from moa.errors import SpecError
+from moa.evaluate.deception.targets import seeded_target
 from moa.evaluate.records import Item
 from moa.evaluate.tasks.options import Options, read_options
 from moa.evaluate.tasks.rows import Row, as_list, paths
@@ -42,6 +43,7 @@ def build_item(spec: EvalSpec, row: Row, name: str, seed: int) -> Item:
         group="" if (group := row.get("group")) is None else str(group),
         answer=options.answer if options.texts else _answer(spec, row),
         options=options.texts,
+        target=_target(row, options, name, seed),
         checklist=_texts(row, "checklist"),
         references=_texts(row, "references"),
         baseline=_texts(row, "baseline"),
@@ -75,6 +77,11 @@ def _answer(spec: EvalSpec, row: Row) -> str | None:
     if value is None or isinstance(value, list | dict) or not str(value).strip():
         raise row.refuse(f"has no answer: expected one in {_named(row, 'answer')}")
     return str(value)
+
+
+def _target(row: Row, options: Options, name: str, seed: int) -> str | None:
+    """The wrong option that deceivers are for; None where there are no options."""
+    return seeded_target(options.labels, options.answer, name, seed) if options.texts else None
 
 
 def _texts(row: Row, name: str) -> tuple[str, ...]:

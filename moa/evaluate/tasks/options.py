@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
@@ -22,11 +23,27 @@ class Options(NamedTuple):
     answer: str = ""
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """What each option is called."""
+        return labels(len(self.texts), self.answer)
+
+    @property
     def lettered(self) -> str:
         """A line for each option, with its letter."""
-        return "\n".join(
-            f"{letter}. {text}" for letter, text in zip(ascii_uppercase, self.texts, strict=False)
-        )
+        return lettered(self.texts, self.labels)
+
+
+def labels(count: int, answer: str) -> tuple[str, ...]:
+    """What options are called, in the manner of the right one: letters, or numbers from 0."""
+    return tuple(map(str, range(count))) if answer.isdecimal() else tuple(ascii_uppercase[:count])
+
+
+def lettered(texts: Sequence[str], labels: Sequence[str]) -> str:
+    """A line for each option: `A. ...`, or `(0) ...`."""
+    lines = zip(labels, texts, strict=True)
+    return "\n".join(
+        f"({label}) {text}" if label.isdecimal() else f"{label}. {text}" for label, text in lines
+    )
 
 
 def read_options(answer: AnswerSpec | None, row: Row, name: str, seed: int) -> Options:

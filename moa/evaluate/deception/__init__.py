@@ -1,0 +1,1 @@
+"""Deception: attacks on a graph, and what they do to its answers."""
