@@ -12,6 +12,7 @@ from moa.backends.resolve import connect, identity, model_spec, settle
 from moa.run.limits import AdaptiveLimiter, Bucket, Limited
 from moa.run.retry import Retrying, RetryPolicy
 from moa.run.tokens import estimate_tokens
+from moa.run.turns import InTurn, Turns
 from moa.spec.agent import Sampling
 from moa.spec.model import ModelSpec, Price
 
@@ -68,7 +69,8 @@ class Endpoint:
 class Endpoints:
     """The endpoints of a runner, connected when first used and closed together.
 
-    Models on one server share its limiter, unless a model has a `concurrency` of its own.
+    Models on one server share its limiter, unless a model has a `concurrency` of its own. With `by_model`
+    those of one device take turns on it.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Endpoints:
         *,
         retry: RetryPolicy | None = None,
         seed: int = 0,
+        by_model: bool = False,
     ) -> None:
         self._models = models
         self._backends = backends
@@ -85,6 +88,13 @@ class Endpoints:
         self._seed = seed
         self._endpoints: dict[str, Endpoint] = {}
         self._limiters: dict[str, AdaptiveLimiter] = {}
+        self._by_model = by_model
+        self._turns: dict[str, Turns] = {}
+
+    @property
+    def swaps(self) -> int:
+        """How often a model has come onto a device, where models take turns."""
+        return sum(turns.swaps for turns in self._turns.values())
 
     def get(self, name: str) -> Endpoint:
         """The endpoint of a bound model name."""
@@ -97,6 +107,8 @@ class Endpoints:
 
     async def aclose(self) -> None:
         """Close every backend that this runner connected; those lent to it stay open."""
+        for turns in self._turns.values():
+            await turns.aclose()
         for endpoint in self._endpoints.values():
             if endpoint.name not in self._backends:
                 await endpoint.backend.aclose()
@@ -117,8 +129,23 @@ class Endpoints:
             requests=Bucket(limits.rpm) if limits.rpm else None,
             tokens=Bucket(limits.tpm) if limits.tpm else None,
         )
-        backend = Retrying(limited, self._retry, seed=self._seed)
+        backend: Backend = Retrying(limited, self._retry, seed=self._seed)
+        if self._by_model:
+            backend = InTurn(backend, name, self._device(spec))
         return Endpoint(name, spec, backend, origin, known_as, price=spec.known_price)
+
+    def _device(self, spec: ModelSpec) -> Turns:
+        device = spec.device or ""
+        if device not in self._turns:
+            self._turns[device] = Turns(self._swap)
+        return self._turns[device]
+
+    async def _swap(self, leaving: str | None, coming: str) -> None:
+        """Let one model's engine rest, so that another has the device's memory."""
+        if leaving is not None and (rest := getattr(self._endpoints[leaving].origin, "rest", None)):
+            await rest()
+        if wake := getattr(self._endpoints[coming].origin, "wake", None):
+            await wake()
 
     def _limiter(self, spec: ModelSpec, origin: Backend) -> AdaptiveLimiter:
         fixed = spec.limits.concurrency or getattr(origin, "concurrency", None)

@@ -32,6 +32,8 @@ from moa.spec.model import ModelSpec
 T = TypeVar("T", bound=Item)
 IN_FLIGHT = 256
 """Questions under way at once in `map`: enough to keep a busy server's slots full."""
+IN_FLIGHT_BY_MODEL = 4096
+"""The same where models take turns: the more questions share a turn, the fewer times they change places."""
 
 
 class Composed(Protocol):
@@ -69,6 +71,8 @@ class Runner:
         timeout: seconds that one question may take.
         listeners: functions that receive every event.
         retry: how often and how patiently failed requests are sent again.
+        by_model: whether models take turns: all questions under way ask one model before any asks the next, for
+            several models that do not fit on a device together. Models with another `device` are not waited for.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Runner:
         timeout: float | None = None,
         listeners: Iterable[Listener] = (),
         retry: RetryPolicy | None = None,
+        by_model: bool = False,
     ) -> None:
         self._owns_store = not isinstance(store, Store)
         self.store = Store.open(store) if isinstance(store, str | Path) else store
@@ -94,7 +99,8 @@ class Runner:
         self.timeout = timeout
         self.ledger = Ledger(budget)
         self.listeners = list(listeners)
-        self.endpoints = Endpoints(self.models, backends or {}, retry=retry, seed=seed)
+        self.by_model = by_model
+        self.endpoints = Endpoints(self.models, backends or {}, retry=retry, seed=seed, by_model=by_model)
         self._sampler = Sampler(self.store, self.ledger, seed=seed)
         self._wirings: dict[int, tuple[Runnable, int, Wiring]] = {}
         self._noted: set[str] = set()
@@ -142,12 +148,12 @@ class Runner:
         graph: Runnable,
         items: Iterable[T] | AsyncIterable[T],
         *,
-        in_flight: int = IN_FLIGHT,
+        in_flight: int | None = None,
     ) -> AsyncGenerator[tuple[T, Reply], None]:
         """Answer many questions, each as soon as it is done, in no particular order.
 
         Items are texts, conversations, or records with `instruction`, `prompt` or `messages` (and perhaps
-        `given`, as in `run`); they are read as they are needed, `in_flight` ahead. A question that fails gives a reply with its `error`; a spent
+        `given`, as in `run`); they are read as they are needed, `in_flight` ahead (256, or 4,096 where models take turns). A question that fails gives a reply with its `error`; a spent
         budget or a broken store ends the whole map with that error and cancels what is under way.
         """
         reuse = True if self.reuse is None else self.reuse
@@ -155,7 +161,8 @@ class Runner:
         async def attempt(item: T) -> tuple[T, Reply]:
             return await self._attempt_item(graph, item, reuse)
 
-        async with aclosing(as_done(items, attempt, in_flight)) as answers:
+        ahead = in_flight or (IN_FLIGHT_BY_MODEL if self.by_model else IN_FLIGHT)
+        async with aclosing(as_done(items, attempt, ahead)) as answers:
             async for answer in answers:
                 yield answer
 

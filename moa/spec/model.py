@@ -31,7 +31,7 @@ class Price(Spec):
 
 
 FREE = Price(input=0, output=0)
-FREE_PROVIDERS = frozenset({"local", "sim", "replay"})
+FREE_PROVIDERS = frozenset({"local", "sim", "replay", "transformers", "vllm"})
 """Providers that run on this machine: what they answer costs nothing unless a price says otherwise."""
 
 
@@ -68,6 +68,8 @@ class ModelSpec(Spec):
     """Defaults for this model; an agent's and a node's own values win."""
     body: dict[str, JsonValue] = Field(default_factory=dict)
     """Extra fields for every request body."""
+    device: str | None = None
+    """What the model runs on, such as `gpu0`; with `--by-model` the models of one device take turns on it."""
     tokenizer: str | None = None
     """A tokenizer for `transformers` (a folder or hub id), for exact context checks."""
     file: str | None = None
