@@ -23,6 +23,7 @@ COMMANDS = (
     "schema",
     "store",
     "eval",
+    "attack",
     "compare",
     "report",
     "score",

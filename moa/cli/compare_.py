@@ -12,6 +12,8 @@ from moa.cli.options import ReferenceOption
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from rich.console import Console
+
     from moa.evaluate.human import Corrected
     from moa.evaluate.numbers.intervals import Estimate
     from moa.evaluate.standings import Board, Pair, Row
@@ -97,13 +99,7 @@ def check_extra() -> None:
 
 def show(found: Board, corrected: list[Corrected] | None = None) -> None:
     """Print a leaderboard on standard output, and what casts doubt on it."""
-    import os
-
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, width=WIDE)
+    console = at_width()
     console.print(_standings(found, console.width))
     for line in _ways(found):
         console.print(line, markup=False, style="dim", soft_wrap=True)
@@ -115,6 +111,18 @@ def show(found: Board, corrected: list[Corrected] | None = None) -> None:
         console.print(_human(corrected))
     for finding in found.findings:
         console.print(f"note: {finding.message}", markup=False, style="yellow", soft_wrap=True)
+
+
+def at_width() -> Console:
+    """Standard output, as wide as its terminal, or wide where it is none."""
+    import os
+
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=WIDE)
+    return console
 
 
 def _ways(found: Board) -> Iterator[str]:
@@ -149,19 +157,20 @@ def _json(found: Board, corrected: list[Corrected]) -> dict[str, Any]:
     return board_json(found) | ({"human": people} if people else {})
 
 
-def _table(title: str, columns: list[str], left: int) -> Any:
+def table(title: str, columns: list[str], left: int) -> Any:
+    """An empty table, its first columns for words and the others for numbers."""
     from rich import box
     from rich.table import Table
 
-    table = Table(
+    made = Table(
         box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, padding=(0, 1, 0, 0)
     )
     for number, column in enumerate(columns):
         if number < left:
-            table.add_column(column, overflow="fold", style="bold" if column == "Entrant" else "")
+            made.add_column(column, overflow="fold", style="bold" if column == "Entrant" else "")
         else:
-            table.add_column(column, justify="right", no_wrap=True)
-    return table
+            made.add_column(column, justify="right", no_wrap=True)
+    return made
 
 
 def _standings(found: Board, width: int) -> Any:
@@ -178,17 +187,17 @@ def _standings(found: Board, width: int) -> Any:
     columns["Judged"] = [_judged(row) for row in found.rows]
     for number, name in enumerate(COSTS):
         columns[name] = [_costs(row)[number] for row in found.rows]
-    shown = _fitting(columns, (*DISPENSABLE, *list(columns)[2:3]), width)
+    shown = fitting(columns, (*DISPENSABLE, *list(columns)[2:3]), width)
     title = f"{found.evaluation}: {found.items:,} items, judge {found.judge or 'none'}"
     if found.baseline:
         title += f", baseline {found.baseline}"
-    table = _table(title, list(shown), 1)
+    made = table(title, list(shown), 1)
     for cells in zip(*shown.values(), strict=True):
-        table.add_row(*map(Text, cells))
-    return table
+        made.add_row(*map(Text, cells))
+    return made
 
 
-def _fitting(columns: dict[str, list[str]], dispensable: Iterable[str], width: int) -> dict[str, list[str]]:
+def fitting(columns: dict[str, list[str]], dispensable: Iterable[str], width: int) -> dict[str, list[str]]:
     """The columns that a terminal has room for; the least telling ones go first."""
     kept = dict(columns)
     for name in dispensable:
@@ -219,10 +228,15 @@ def _costs(row: Row) -> list[str]:
         f"{cost.length:,.0f}",
         f"{cost.calls:g}" if cost.calls < 100 else f"{cost.calls:,.0f}",
         f"{cost.input_tokens + cost.output_tokens:,.0f}",
-        "n/a" if cost.usd is None else "$0" if cost.usd == 0 else f"${cost.usd:.4f}",
+        dollars(cost.usd),
         _seconds(cost.latency_median),
         _seconds(cost.latency_p90),
     ]
+
+
+def dollars(value: float | None) -> str:
+    """A question's price; `n/a` where it is unknown."""
+    return "n/a" if value is None else "$0" if value == 0 else f"${value:.4f}"
 
 
 def _seconds(value: float) -> str:
@@ -236,11 +250,11 @@ def _differences(found: Board, width: int) -> Any:
     more = f", {len(found.pairs)} in all: see --json" if len(pairs) < len(found.pairs) else ""
     cells = [_pair_cells(pair) for pair in pairs]
     columns = {title: [each[number] for each in cells] for number, title in enumerate(PAIRED)}
-    shown = _fitting(columns, ("Questions", "Detectable", "More needed"), width)
-    table = _table(f"Paired differences in {found.label}{more}", list(shown), 2)
+    shown = fitting(columns, ("Questions", "Detectable", "More needed"), width)
+    made = table(f"Paired differences in {found.label}{more}", list(shown), 2)
     for pair, line in zip(pairs, zip(*shown.values(), strict=True), strict=True):
-        table.add_row(*map(Text, line), style="bold" if pair.significant else "")
-    return table
+        made.add_row(*map(Text, line), style="bold" if pair.significant else "")
+    return made
 
 
 def _pair_cells(pair: Pair) -> list[str]:
@@ -275,13 +289,13 @@ def _human(corrected: list[Corrected]) -> Any:
     from rich.text import Text
 
     columns = ["Entrant", "Corrected win rate", "People alone", "Judge alone", "Labels", "Kappa"]
-    table = _table("With human labels (prediction-powered)", columns, 1)
+    made = table("With human labels (prediction-powered)", columns, 1)
     for each in corrected:
         found = each.win_rate
         parts = [interval(part.percent()) for part in (found.estimate, found.human_only, found.model_only)]
         kappa = interval(each.agreement.kappa, digits=2)
-        table.add_row(*map(Text, [each.name, *parts, f"{found.human_labels:,}", kappa]))
-    return table
+        made.add_row(*map(Text, [each.name, *parts, f"{found.human_labels:,}", kappa]))
+    return made
 
 
 def interval(estimate: Estimate, *, signed: bool = False, digits: int = 1) -> str:

@@ -46,8 +46,8 @@ class Altered(NamedTuple):
     defence: str | None = None
 
 
-Alter = Callable[[GraphSpec, Plan], Iterable[Altered]]
-"""What is made of a graph and its plan: the graph itself first, then what takes part beside it."""
+Alter = Callable[[GraphSpec, Plan, Path | None], Iterable[Altered]]
+"""What is made of a graph, its plan and the folder of its file: the graph itself first, then what takes part beside it."""
 
 
 def contenders(
@@ -96,7 +96,7 @@ def _families(
         if alter is None:
             yield [Contender(entrant, plan)]
             continue
-        clean, *others = alter(variant, plan)
+        clean, *others = alter(variant, plan, located.folder)
         assert clean.spec is variant
         family = [Contender(entrant.model_copy(update={"clean": entrant.name}), plan)]
         for other in others:
@@ -135,6 +135,7 @@ def _entrant(
             for slot in slots_of(spec, Bindings(models=bindings.models))
         },
         sees_verdicts=bool(oracles(spec)),
+        deceivers={node.id: node.does or "" for node in plan.nodes if node.deceives},
         fingerprint=plan.fingerprint,
         yaml=text,
         mermaid=mermaid(plan),

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
+from moa.evaluate.deception.matrix import Cell, Matrix
 from moa.evaluate.numbers.intervals import Estimate
 from moa.evaluate.standings import Board, Row
 
@@ -56,6 +57,35 @@ def board_markdown(board: Board) -> str:
             cells = [_interval(pair.difference), f"{pair.p_adjusted:.3g}", str(pair.pairs)]
             lines.append(_line([pair.first, pair.second, *cells]))
     return "\n".join(lines) + "\n"
+
+
+def matrix_json(matrix: Matrix) -> dict[str, Any]:
+    """A matrix of attacks and defences as plain JSON; what is not defined is null."""
+    return {
+        "graph": matrix.graph,
+        "attacks": list(matrix.attacks),
+        "defences": list(matrix.defences),
+        "label": matrix.label,
+        "unit": matrix.unit,
+        "cells": [_cell_json(cell) for cell in matrix.listed()],
+    }
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    shares = ("parse_rate", "persuaded", "recovery", "corruption", "deceptive")
+    changes = {"change": cell.change, "gain": cell.gain}
+    return {
+        "attack": cell.attack,
+        "defence": cell.defence,
+        "entrant": cell.row.name,
+        "deceivers": dict(cell.deceivers),
+        "figure": _plain(asdict(cell.figure)) if cell.figure else None,
+        **{name: _plain(asdict(found)) if found else None for name, found in changes.items()},
+        **{name: _plain(asdict(found)) if (found := getattr(cell, name)) else None for name in shares},
+        "selects": cell.selects,
+        "cost": _plain(asdict(cell.row.cost)) if cell.row.cost else None,
+        "trouble": cell.trouble or None,
+    }
 
 
 def _row_json(row: Row) -> dict[str, Any]:
