@@ -9,6 +9,7 @@ import typer
 
 from moa.cli.options import GraphArgument, ModelOption, ModelsOption, read_bindings
 from moa.cli.session import (
+    ByModelOption,
     DollarsOption,
     NoStoreOption,
     SeedOption,
@@ -58,8 +59,15 @@ def command(
         int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N questions.")
     ] = None,
     in_flight: Annotated[
-        int, typer.Option("--in-flight", metavar="N", min=1, help="Questions under way at once.")
-    ] = 256,
+        int | None,
+        typer.Option(
+            "--in-flight",
+            metavar="N",
+            min=1,
+            help="Questions under way at once (default: 256, with --by-model 4096).",
+        ),
+    ] = None,
+    by_model: ByModelOption = False,
     fresh: Annotated[
         bool, typer.Option("--no-reuse", help="Ask anew even where the store has the answer.")
     ] = False,
@@ -90,6 +98,7 @@ def command(
             budget_tokens=budget_tokens,
             timeout=timeout,
             reuse=not fresh,
+            by_model=by_model,
         )
         batch = Batch(runner, plan, output, generator or plan.name, in_flight)
         progress = run_async(_answer(batch, read_records(source, limit), total))

@@ -21,6 +21,12 @@ T = TypeVar("T")
 StoreOption = Annotated[
     Path | None, typer.Option("--store", metavar="PATH", help="Where answers are kept (default: $MOA_STORE).")
 ]
+ByModelOption = Annotated[
+    bool,
+    typer.Option(
+        "--by-model", help="One model after another: all questions ask one before any asks the next."
+    ),
+]
 NoStoreOption = Annotated[bool, typer.Option("--no-store", help="Keep nothing.")]
 ReuseOption = Annotated[bool, typer.Option("--reuse", help="Use stored answers instead of asking anew.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**40, help="Which samples to draw.")]
@@ -84,6 +90,7 @@ def open_runner(
     timeout: float | None,
     reuse: bool | None = None,
     listeners: Iterable[Listener] = (),
+    by_model: bool = False,
 ) -> Runner:
     """A runner as the command line's options describe it."""
     from moa.errors import UsageError
@@ -108,6 +115,7 @@ def open_runner(
         timeout=timeout,
         reuse=reuse,
         listeners=listeners,
+        by_model=by_model,
     )
 
 

@@ -13,7 +13,7 @@ from moa.run.flow import LOOKAHEAD, InOrder
 from moa.run.output import Output, dumped
 from moa.run.records import Entry
 from moa.run.reply import Reply
-from moa.run.runner import IN_FLIGHT, Runner
+from moa.run.runner import Runner
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Batch:
     plan: Plan
     output: Output
     generator: str
-    in_flight: int = IN_FLIGHT
+    in_flight: int | None = None
     progress: Progress = field(default_factory=Progress)
     report: Callable[[Progress], None] | None = None
 
