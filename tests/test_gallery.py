@@ -265,6 +265,7 @@ async def test_the_refiner_hears_the_draft_and_its_review(backend: Scripted) -> 
 
 CHOOSING = {
     "cluster": ["largest-cluster", "medoid"],
+    "doge-election": ["doge-election"],
     "longest": ["longest"],
     "medoid": ["medoid"],
     "oracle": ["oracle"],

@@ -14,6 +14,7 @@ from tests.nodes.scripted import Context, said
 
 SHIPPED = [
     "diverse",
+    "doge-election",
     "first",
     "label",
     "largest-cluster",
