@@ -2,4 +2,6 @@
 
 from moa.cli import main
 
-main()
+if __name__ == "__main__":
+    # A process that vLLM starts imports this module anew.
+    main()

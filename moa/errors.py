@@ -14,6 +14,7 @@ MoaError
 │   │   ├── AuthenticationError       401 or 403; says which variable holds the key
 │   │   ├── ModelNotFoundError        the server does not have that model
 │   │   └── ContextOverflowError      the prompt does not fit the model's window
+│   ├── EngineDeadError           an engine in this process died, and again after a restart
 │   ├── ContentFilteredError      refused by the provider's filter
 │   └── EmptyReplyError           an answer without text
 ├── QuorumError               too few of a node's inputs answered
@@ -151,6 +152,10 @@ class ContextOverflowError(BadRequestError):
     def __init__(self, message: str, *, status: int | None = None, limit: int | None = None) -> None:
         super().__init__(message, status=status)
         self.limit = limit
+
+
+class EngineDeadError(BackendError):
+    """An engine in this process died, and again after it was started anew; what it answered is stored."""
 
 
 class ContentFilteredError(BackendError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from yarl import URL
 
@@ -30,6 +30,22 @@ def spellings(labels: Sequence[str]) -> list[str]:
     return [spelt for case in cases for spelt in (case, f" {case}")]
 
 
+async def label_ids(
+    labels: Sequence[str], tokens_of: Callable[[str], Awaitable[list[int] | None]]
+) -> list[int] | None:
+    """The tokens that spell one of the labels whole; None where a label has none, or nobody tells."""
+    found: dict[int, None] = {}
+    covered = set()
+    for spelt in spellings(labels):
+        tokens = await tokens_of(spelt)
+        if tokens is None:
+            return None
+        if len(tokens) == 1:
+            found[tokens[0]] = None
+            covered.add(spelt.strip().casefold())
+    return list(found) if {label.casefold() for label in labels} <= covered else None
+
+
 class LabelTokens:
     """Finds the tokens of labels through vLLM's `/tokenize`, or by a tokenizer of `transformers`.
 
@@ -51,16 +67,7 @@ class LabelTokens:
 
     async def ids(self, labels: Sequence[str]) -> list[int] | None:
         """The tokens that spell one of the labels whole; None where a label has none, or nobody tells."""
-        found: dict[int, None] = {}
-        covered = set()
-        for spelt in spellings(labels):
-            tokens = await self._tokens(spelt)
-            if tokens is None:
-                return None
-            if len(tokens) == 1:
-                found[tokens[0]] = None
-                covered.add(spelt.strip().casefold())
-        return list(found) if {label.casefold() for label in labels} <= covered else None
+        return await label_ids(labels, self._tokens)
 
     async def _tokens(self, text: str) -> list[int] | None:
         if text not in self._known:

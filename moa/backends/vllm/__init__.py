@@ -1,0 +1,1 @@
+"""A model in this process, run by vLLM; nothing here imports vLLM before the first request."""
