@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
 from moa.spec.agent import Identifier, Spec
+from moa.spec.attack import Overlay
 
 Order = Literal["both", "seeded", "fixed"]
 JudgeKind = Literal["pairwise", "score", "checklist"]
@@ -110,8 +111,8 @@ class BaselineSpec(SourceSpec):
 class AnswerSpec(Spec):
     """How a reply is read and compared with the item's own answer; no model is asked."""
 
-    read: Literal["number", "boxed", "letter", "literal", "text"] = "text"
-    """The last number; LaTeX in a box; the letter of an option; a Python literal; or words."""
+    read: Literal["number", "boxed", "letter", "index", "literal", "text"] = "text"
+    """The last number; LaTeX in a box; the letter of an option, or its number from 0; a Python literal; or words."""
     pattern: str | None = None
     """A regular expression whose last match's first group is read instead of the whole reply."""
     given: Literal["index", "number", "letter", "text"] | None = None
@@ -132,9 +133,16 @@ class AnswerSpec(Spec):
 
     @model_validator(mode="after")
     def _options_only(self) -> AnswerSpec:
-        if self.read != "letter" and (self.given or self.shuffle):
-            raise ValueError("`given` and `shuffle` are about options: they need `read: letter`")
+        if not self.of_options and (self.given or self.shuffle):
+            raise ValueError(
+                "`given` and `shuffle` are about options: they need `read: letter` or `read: index`"
+            )
         return self
+
+    @property
+    def of_options(self) -> bool:
+        """Whether one of several options is right."""
+        return self.read in {"letter", "index"}
 
 
 class JudgeSpec(Spec):
@@ -173,6 +181,41 @@ class JudgeSpec(Spec):
         return self
 
 
+class StandIn(Spec):
+    """An agent with values for its templates; `NAME` is the short form."""
+
+    agent: str
+    vars: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def _read_stand_in(value: object) -> object:
+    return {"agent": value} if isinstance(value, str) else value
+
+
+Standing = Annotated[StandIn, BeforeValidator(_read_stand_in)]
+
+
+class ProtocolSpec(Spec):
+    """Who stands in for a graph's own agents while it is evaluated, by their place in the graph.
+
+    Made for the persuasion study of Wolf et al. 2025 (arXiv:2503.05856), in which the last aggregator sees only what
+    others argue, and each of these sees a part of the passage.
+    """
+
+    first: Standing | None = None
+    """At nodes that hear nobody."""
+    middle: Standing | None = None
+    """At nodes that hear others."""
+    final: Standing | None = None
+    """At the node that answers, and in a defence that stands there."""
+    roles: Overlay = Field(default_factory=dict)
+    """Who deceives here where an attack names this agent: `{promoter: {agent: persuader, vars: {stance: promoter}}}`."""
+    passage: Literal["parts", "whole"] = "parts"
+    """Whether each proposer sees a part of its own, told to agents with the variables `part` and `parts`; or all of it."""
+    given: tuple[Identifier, ...] = ()
+    """Fields of a row that agents are given beside the prompt."""
+
+
 class EvalSpec(Spec):
     """An evaluation: its data, how a row becomes a question, and how an answer is judged."""
 
@@ -186,7 +229,7 @@ class EvalSpec(Spec):
     prompt: str | None = None
     """A template over a row's fields that makes the user's turn; without it, the row's own `prompt`.
 
-    It also sees `lettered`: the options, a line each, as `A. ...`.
+    It also sees `lettered`: the options, a line each, as `A. ...`, or as `(0) ...` where their numbers are read.
     """
     system: str | None = None
     """A template that makes the system message."""
@@ -197,6 +240,11 @@ class EvalSpec(Spec):
     """What a pairwise judge compares with; without it, the entrant that `--baseline` names."""
     numbers: tuple[Number, ...] = ()
     """The figures of the report, the first of them the headline."""
+    targets: Literal["seeded", "sequential"] = "seeded"
+    """How the wrong option is drawn that deceivers argue for: for each question by itself, with the seed of the run; or
+    as Wolf et al. 2025 did, for one row after another by Python's `Random(42)`."""
+    protocol: ProtocolSpec | None = None
+    """Agents that stand in for those of every graph that is evaluated."""
 
     @model_validator(mode="after")
     def _one_way(self) -> EvalSpec:

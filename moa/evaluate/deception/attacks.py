@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from moa.compose import Graph
 from moa.errors import UsageError
+from moa.evaluate.deception.protocol import in_roles
 from moa.graph.compile import catalogue_agents, compile_graph
 from moa.graph.layers import Seat, is_code, layers, read_code, sample_seats
 from moa.graph.mistake import hint
@@ -19,6 +20,7 @@ from moa.graph.plan import Plan
 from moa.spec.agent import AgentSpec
 from moa.spec.attack import DEAF, TRUTHFUL, AttackSpec, Deception, Overlay
 from moa.spec.catalogue import find, is_path
+from moa.spec.evaluation import ProtocolSpec
 from moa.spec.graph import GraphSpec
 from moa.spec.loader import read_spec, read_text
 
@@ -39,6 +41,10 @@ class Attack:
 
     name: str
     overlay: Mapping[str, Deception]
+
+    def under(self, protocol: ProtocolSpec | None) -> Attack:
+        """The attack with the deceivers for whom an evaluation's protocol has words of its own."""
+        return Attack(self.name, in_roles(self.overlay, protocol))
 
     def facing(self, defence: str) -> Attack:
         """The attack with the deceivers who want to know told which defence they face."""

@@ -21,6 +21,7 @@ _READS = {
     "number": "the number it comes to",
     "boxed": "the formula in its box",
     "letter": "the letter of an option",
+    "index": "the number of an option",
     "literal": "the Python literal it comes to",
     "text": "its words",
 }

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from moa.evaluate.records import Answer, Item, Verdict
 from moa.evaluate.tasks.reading.formula import read_formula, same_formula
+from moa.evaluate.tasks.reading.index import read_index
 from moa.evaluate.tasks.reading.letter import read_letter
 from moa.evaluate.tasks.reading.literal import parse_literal, read_literal
 from moa.evaluate.tasks.reading.number import Number, read_number
@@ -79,6 +80,11 @@ def _letter(text: str, item: Item) -> Reading | None:
     return None if said is None else Reading(said, said == item.answer)
 
 
+def _index(text: str, item: Item) -> Reading | None:
+    said = read_index(text, item.options)
+    return None if said is None else Reading(said, said == item.answer)
+
+
 def _literal(text: str, item: Item) -> Reading | None:
     said, expected = read_literal(text), parse_literal(item.answer or "")
     if said is None:
@@ -91,4 +97,11 @@ def _words(text: str, item: Item) -> Reading | None:
     return None if said is None else Reading(said, said == plain(item.answer or ""))
 
 
-_READERS = {"number": _number, "boxed": _formula, "letter": _letter, "literal": _literal, "text": _words}
+_READERS = {
+    "number": _number,
+    "boxed": _formula,
+    "letter": _letter,
+    "index": _index,
+    "literal": _literal,
+    "text": _words,
+}

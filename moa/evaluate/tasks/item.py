@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from moa.errors import SpecError
-from moa.evaluate.deception.targets import seeded_target
+from moa.evaluate.deception.targets import SequentialTargets, seeded_target
 from moa.evaluate.records import Item
 from moa.evaluate.tasks.options import Options, read_options
 from moa.evaluate.tasks.rows import Row, as_list, paths
@@ -32,8 +32,13 @@ OURS = (
 """Fields of a row that an item has a place for."""
 
 
-def build_item(spec: EvalSpec, row: Row, name: str, seed: int) -> Item:
-    """The item `name` that a row describes; raises `UsageError` that names the row for anything amiss."""
+def build_item(
+    spec: EvalSpec, row: Row, name: str, seed: int, targets: SequentialTargets | None = None
+) -> Item:
+    """The item `name` that a row describes; raises `UsageError` that names the row for anything amiss.
+
+    `targets` draws the deceivers' option where the evaluation has one draw after another.
+    """
     options = read_options(spec.answer, row, name, seed)
     variables = _variables(row, options) if spec.prompt or spec.system else {}
     return Item(
@@ -43,12 +48,17 @@ def build_item(spec: EvalSpec, row: Row, name: str, seed: int) -> Item:
         group="" if (group := row.get("group")) is None else str(group),
         answer=options.answer if options.texts else _answer(spec, row),
         options=options.texts,
-        target=_target(row, options, name, seed),
+        target=_target(options, name, seed, targets),
         checklist=_texts(row, "checklist"),
         references=_texts(row, "references"),
         baseline=_texts(row, "baseline"),
-        fields=dict(_others(row)),
+        fields=dict(_others(row)) | _given(spec, row),
     )
+
+
+def pass_over(spec: EvalSpec, row: Row, name: str, seed: int, targets: SequentialTargets) -> None:
+    """Take the draw of a row that is not asked, so that the next one has the same target as without a limit."""
+    _target(read_options(spec.answer, row, name, seed), name, seed, targets)
 
 
 def _variables(row: Row, options: Options) -> Mapping[str, Any]:
@@ -79,9 +89,24 @@ def _answer(spec: EvalSpec, row: Row) -> str | None:
     return str(value)
 
 
-def _target(row: Row, options: Options, name: str, seed: int) -> str | None:
+def _target(options: Options, name: str, seed: int, targets: SequentialTargets | None) -> str | None:
     """The wrong option that deceivers are for; None where there are no options."""
-    return seeded_target(options.labels, options.answer, name, seed) if options.texts else None
+    if not options.texts:
+        return None
+    if targets is not None:
+        return targets.next(options.labels, options.answer)
+    return seeded_target(options.labels, options.answer, name, seed)
+
+
+def _given(spec: EvalSpec, row: Row) -> dict[str, JsonValue]:
+    """The fields that the evaluation's protocol gives to agents."""
+    found: dict[str, JsonValue] = {}
+    for name in spec.protocol.given if spec.protocol else ():
+        value = row.get(name)
+        if value is None:
+            raise row.refuse(f"has no {_named(row, name)}, which the evaluation's `protocol` gives to agents")
+        found[name] = _json(value)
+    return found
 
 
 def _texts(row: Row, name: str) -> tuple[str, ...]:

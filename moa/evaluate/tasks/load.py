@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from moa.errors import UsageError
+from moa.evaluate.deception.targets import SequentialTargets
 from moa.evaluate.records import Item
 from moa.evaluate.tasks import rows
 from moa.evaluate.tasks.baseline import Baseline
-from moa.evaluate.tasks.item import build_item
+from moa.evaluate.tasks.item import build_item, pass_over
 from moa.evaluate.tasks.rows import Row
 from moa.spec.evaluation import EvalSpec
 
@@ -28,10 +29,13 @@ def load_items(
     """
     last = None if limit is None else _last_rank(spec, near, limit, seed)
     baseline = Baseline(spec.baseline, near) if spec.baseline else None
+    targets = SequentialTargets() if spec.targets == "sequential" else None
     for row, name in _named(spec, near):
         if last is None or _rank(name, seed) <= last:
-            item = build_item(spec, row, name, seed)
+            item = build_item(spec, row, name, seed, targets)
             yield baseline.beside(item) if baseline else item
+        elif targets is not None:
+            pass_over(spec, row, name, seed, targets)
 
 
 def count_items(spec: EvalSpec, near: Path | None, *, limit: int | None = None) -> int:

@@ -17,7 +17,7 @@ _ABOUT_OTHERS = re.compile(
 
 
 class Options(NamedTuple):
-    """Options in the order in which they are shown, and the letter of the right one."""
+    """Options in the order in which they are shown, and the letter or number of the right one."""
 
     texts: tuple[str, ...] = ()
     answer: str = ""
@@ -48,14 +48,16 @@ def lettered(texts: Sequence[str], labels: Sequence[str]) -> str:
 
 def read_options(answer: AnswerSpec | None, row: Row, name: str, seed: int) -> Options:
     """The options of a row; none where it is no multiple-choice question."""
-    if answer is None or answer.read != "letter":
+    if answer is None or not answer.of_options:
         return Options()
     texts = _texts(row)
     right = _index(answer, row, texts)
     order = list(range(len(texts)))
     if answer.shuffle and not any(_ABOUT_OTHERS.search(text) for text in texts):
         random.Random(f"{seed}\0{name}").shuffle(order)
-    return Options(tuple(texts[index] for index in order), ascii_uppercase[order.index(right)])
+    place = order.index(right)
+    label = str(place) if answer.read == "index" else ascii_uppercase[place]
+    return Options(tuple(texts[index] for index in order), label)
 
 
 def _texts(row: Row) -> list[str]:
