@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from moa.errors import SpecError, UsageError
+from moa.evaluate.deception.protocol import under_protocol
 from moa.evaluate.oracle import informed, oracles
 from moa.evaluate.records import Entrant
 from moa.evaluate.sweep import Settings, Sweep, read_sweeps, shown, variants, written
@@ -18,6 +19,7 @@ from moa.graph.draw import mermaid
 from moa.graph.plan import Plan
 from moa.graph.svg import svg
 from moa.spec.catalogue import load_graph
+from moa.spec.evaluation import ProtocolSpec
 from moa.spec.graph import GraphSpec
 from moa.spec.loader import Located
 
@@ -57,10 +59,11 @@ def contenders(
     *,
     preferences: Path | None = None,
     alter: Alter | None = None,
+    protocol: ProtocolSpec | None = None,
 ) -> list[Contender]:
     """Every graph with every combination of the settings of `--set`, and what `alter` makes of each.
 
-    `preferences` is the file of a recorded judge, for oracles. Graphs of one name are numbered. Raises
+    `preferences` is the file of a recorded judge, for oracles; `protocol` is that of the evaluation. Graphs of one name are numbered. Raises
     `UsageError` for a graph that is given twice, for slots that no graph has, and for settings that fit none.
     """
     located = [load_graph(graph) for graph in graphs]
@@ -68,7 +71,7 @@ def contenders(
     sweeps = read_sweeps(settings, [each.spec for each in located])
     found: list[Contender] = []
     for graph, each in zip(graphs, located, strict=True):
-        for family in _families(each, bindings, sweeps, preferences, alter):
+        for family in _families(each, bindings, sweeps, preferences, alter, protocol):
             for contender in family:
                 _refuse_twin(graph, contender, found)
             found += _numbered(family, found)
@@ -81,15 +84,22 @@ def _families(
     sweeps: Sequence[Sweep],
     preferences: Path | None,
     alter: Alter | None,
+    protocol: ProtocolSpec | None,
 ) -> Iterator[list[Contender]]:
     """For every combination of settings the graph, and what is made of it."""
     spec = informed(located.spec, preferences)
-    for settings, variant in variants(spec, sweeps):
+    for settings, chosen in variants(spec, sweeps):
         models = {name: str(value) for name, value in settings.items() if "." not in name}
         slots = {**bindings.slots, **models}
         bound = Bindings(slots, bindings.rest, bindings.models, frozenset(slots))
-        locate = located.document.problem if variant is spec else None
         name = spec.name + shown(settings)
+        if protocol is not None:
+            # The graph's own mistakes first, at their places in its file.
+            _compiled(
+                name, chosen, bound, located.folder, located.document.problem if chosen is spec else None
+            )
+        variant = under_protocol(chosen, protocol, bound, near=located.folder)
+        locate = located.document.problem if variant is spec else None
         plan = _compiled(name, variant, bound, located.folder, locate)
         text = located.document.text if variant is spec else _yaml(variant)
         entrant = _entrant(spec.name, settings, variant, plan, bound, text)

@@ -105,7 +105,9 @@ def study(
     spec = located.spec if data is None else with_data(located.spec, data)
     model = _judge_model(spec, judge, bindings)
     preferences = recorded_path(model, located.folder) if model and is_recorded_judge(model) else None
-    found = contenders(graphs, bindings, settings, preferences=preferences, alter=alter)
+    found = contenders(
+        graphs, bindings, settings, preferences=preferences, alter=alter, protocol=spec.protocol
+    )
     # Opened only for its fingerprint: the runner that asks has a store, which lies in a folder still to be chosen.
     judging = _open(spec, Runner(models=bindings.models), model, seed, located.folder)
     own = _recorded_baseline(spec, judging) if baseline is None else None

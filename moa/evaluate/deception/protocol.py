@@ -78,11 +78,11 @@ def _with(node: NodeSpec, stand_in: StandIn, agents: Agents) -> NodeSpec:
     agent = agents(stand_in.agent)
     heard = tuple(dict.fromkeys(name for names in node.input_groups().values() for name in names))
     own = {name: value for name, value in node.vars.items() if name in agent.vars}
-    changes = {
-        "agent": stand_in.agent,
-        "vars": {**stand_in.vars, **own},
-        "inputs": heard if agent.inputs else (),
-    }
+    changes: dict[str, object] = {"agent": stand_in.agent}
+    if heard:
+        changes["inputs"] = heard if agent.inputs else ()
+    if node.vars or stand_in.vars:
+        changes["vars"] = {**stand_in.vars, **own}
     return node.model_copy(update=changes)
 
 
