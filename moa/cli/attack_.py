@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moa.cli.experiment import (
-    IN_FLIGHT,
     AnswersOption,
     BaselineOption,
     Conduct,
@@ -30,7 +29,14 @@ from moa.cli.experiment import (
     read_sources,
 )
 from moa.cli.options import ModelOption, ModelsOption, ReferenceOption
-from moa.cli.session import DollarsOption, NoStoreOption, SeedOption, TimeoutOption, TokensOption
+from moa.cli.session import (
+    ByModelOption,
+    DollarsOption,
+    NoStoreOption,
+    SeedOption,
+    TimeoutOption,
+    TokensOption,
+)
 
 if TYPE_CHECKING:
     from moa.evaluate.deception.grid import Breakdown
@@ -81,7 +87,8 @@ def command(
     limit: LimitOption = None,
     settings: SetOption = None,
     baseline: BaselineOption = None,
-    in_flight: InFlightOption = IN_FLIGHT,
+    in_flight: InFlightOption = None,
+    by_model: ByModelOption = False,
     retry_failed: RetryOption = False,
     fork: ForkOption = False,
     plan: PlanOption = False,
@@ -132,7 +139,17 @@ def command(
 
         return show_forecast(planned.forecast(sources.bindings))
     conduct = Conduct(
-        out, fork, retry_failed, in_flight, store, no_store, seed, budget_usd, budget_tokens, timeout
+        out,
+        fork,
+        retry_failed,
+        in_flight,
+        by_model,
+        store,
+        no_store,
+        seed,
+        budget_usd,
+        budget_tokens,
+        timeout,
     )
     folder = carry_out(planned, sources, conduct)
     found = leaderboard([folder])

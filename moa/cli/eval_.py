@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from moa.cli.experiment import (
-    IN_FLIGHT,
     AnswersOption,
     BaselineOption,
     Conduct,
@@ -26,7 +25,14 @@ from moa.cli.experiment import (
     read_sources,
 )
 from moa.cli.options import ModelOption, ModelsOption, ReferenceOption
-from moa.cli.session import DollarsOption, NoStoreOption, SeedOption, TimeoutOption, TokensOption
+from moa.cli.session import (
+    ByModelOption,
+    DollarsOption,
+    NoStoreOption,
+    SeedOption,
+    TimeoutOption,
+    TokensOption,
+)
 
 
 def command(
@@ -42,7 +48,8 @@ def command(
     limit: LimitOption = None,
     settings: SetOption = None,
     baseline: BaselineOption = None,
-    in_flight: InFlightOption = IN_FLIGHT,
+    in_flight: InFlightOption = None,
+    by_model: ByModelOption = False,
     retry_failed: RetryOption = False,
     fork: ForkOption = False,
     plan: PlanOption = False,
@@ -83,7 +90,17 @@ def command(
 
         return show_forecast(planned.forecast(sources.bindings))
     conduct = Conduct(
-        out, fork, retry_failed, in_flight, store, no_store, seed, budget_usd, budget_tokens, timeout
+        out,
+        fork,
+        retry_failed,
+        in_flight,
+        by_model,
+        store,
+        no_store,
+        seed,
+        budget_usd,
+        budget_tokens,
+        timeout,
     )
     folder = carry_out(planned, sources, conduct)
     found = leaderboard([folder])

@@ -67,7 +67,10 @@ BaselineOption = Annotated[
     typer.Option("--baseline", metavar="NAME", help="Whom the others are compared with (default: single)."),
 ]
 InFlightOption = Annotated[
-    int, typer.Option("--in-flight", metavar="N", min=1, help="Items under way at once.")
+    int | None,
+    typer.Option(
+        "--in-flight", metavar="N", min=1, help="Items under way at once (default: 64, with --by-model 4096)."
+    ),
 ]
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Ask again what failed before.")]
 ForkOption = Annotated[
@@ -81,7 +84,6 @@ AnswersOption = Annotated[
     Path | None,
     typer.Option("--store", metavar="PATH", help="Where answers are kept (default: DIR/store.sqlite)."),
 ]
-IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class Conduct:
     out: Path
     fork: bool
     retry_failed: bool
-    in_flight: int
+    in_flight: int | None
+    by_model: bool
     store: Path | None
     no_store: bool
     seed: int
@@ -156,6 +159,7 @@ def carry_out(planned: Study, sources: Sources, conduct: Conduct) -> Folder:
             budget_usd=conduct.budget_usd,
             budget_tokens=conduct.budget_tokens,
             timeout=conduct.timeout,
+            by_model=conduct.by_model,
         )
         trials = planned.trials(runner, folder, in_flight=conduct.in_flight, retry=conduct.retry_failed)
         run_async(_run(runner, trials, folder.experiment.items * len(planned.contenders)))

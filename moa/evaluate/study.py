@@ -23,7 +23,7 @@ from moa.evaluate.records import Experiment, Item
 from moa.evaluate.reference import GAMED, read_reference
 from moa.evaluate.tasks import load_items, with_data, without_baseline
 from moa.graph.bind import Bindings
-from moa.run.runner import Runner
+from moa.run.runner import IN_FLIGHT_BY_MODEL, Runner
 from moa.spec.catalogue import load_eval
 from moa.spec.evaluation import EvalSpec
 
@@ -56,7 +56,7 @@ class Study:
         return load_items(self.spec, self.near, limit=self.design.limit, seed=self.design.seed)
 
     def trials(
-        self, runner: Runner, folder: Folder, *, in_flight: int = IN_FLIGHT, retry: bool = False
+        self, runner: Runner, folder: Folder, *, in_flight: int | None = None, retry: bool = False
     ) -> Trials:
         """The run of this study in an opened folder."""
         return Trials(
@@ -66,7 +66,7 @@ class Study:
             Referee(self.spec.answer, self._judge(runner), self.compared),
             self.design.baseline,
             is_recorded(self.spec, self.design.baseline),
-            in_flight,
+            in_flight or (IN_FLIGHT_BY_MODEL if runner.by_model else IN_FLIGHT),
             retry,
         )
 
