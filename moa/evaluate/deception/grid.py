@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moa.errors import SpecError, UsageError
@@ -65,23 +65,23 @@ class Grid:
     def _attacks(self, spec: GraphSpec, plan: Plan) -> list[Attack]:
         """Those that were asked for, each once."""
         found: dict[str, Attack] = {}
-        for text in (*self.attacks, *self._chain(plan)):
+        for name, text in (*((text, text) for text in self.attacks), *self._chain(plan)):
             try:
                 attack = read_attack(text, plan, self.seed)
             except UsageError as error:
                 raise UsageError(f"--deceive {text}: {spec.name}: {error}") from None
             if attack.overlay:
-                found.setdefault(attack.name, attack)
+                found.setdefault(name, replace(attack, name=name if name != text else attack.name))
         return list(found.values())
 
-    def _chain(self, plan: Plan) -> Iterator[str]:
-        """The attacks of a breakdown: one deceiver, two, ... as they are written."""
+    def _chain(self, plan: Plan) -> Iterator[tuple[str, str]]:
+        """The attacks of a breakdown: one deceiver, two, ... by name, and as they are written."""
         if self.breakdown is None:
             return
         role = self.breakdown.role or ("opposer" if has_options(self.spec) else "deceiver")
         order = self._order(plan)
         for size in range(1, len(order) + 1):
-            yield ",".join(f"{node}={role}" for node in order[:size])
+            yield f"breakdown:{size}:{role}", ",".join(f"{node}={role}" for node in order[:size])
 
     def _order(self, plan: Plan) -> Sequence[str]:
         assert self.breakdown is not None

@@ -76,6 +76,25 @@ class Matrix:
         """The graph without attack and defence."""
         return self.cells[NONE, NONE]
 
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Attacks of one role, each with one deceiver more than the last and all of its own; `none` is the first."""
+        deceivers = {
+            attack: self.cells[attack, NONE].deceivers
+            for attack in self.attacks
+            if (attack, NONE) in self.cells
+        }
+        found = [NONE]
+        for attack, nodes in sorted(deceivers.items(), key=lambda each: len(each[1])):
+            before = deceivers[found[-1]]
+            if (
+                len(nodes) == len(before) + 1
+                and before.items() <= nodes.items()
+                and len({*nodes.values()}) == 1
+            ):
+                found.append(attack)
+        return tuple(found)
+
     def listed(self) -> Iterator[Cell]:
         """Every cell, attack by attack."""
         for attack in self.attacks:

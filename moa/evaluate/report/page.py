@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import moa
 from moa.errors import UsageError
 from moa.evaluate.board import board
+from moa.evaluate.deception.matrix import matrices
 from moa.evaluate.folder import Folder
 from moa.evaluate.records import Entrant
 from moa.evaluate.report import leaderboard as tables
+from moa.evaluate.report.deception import Study, studies
 from moa.evaluate.report.drill import MOST_BYTES, Drill, drill
 from moa.evaluate.report.failures import failures
 from moa.evaluate.report.inline import inline
@@ -94,6 +96,7 @@ def report(board: Board, survey: Survey, *, most_bytes: int = MOST_BYTES) -> Rep
     """The page of a board and a survey of the same folder."""
     plans = _plans(board, survey)
     drawn = plots(board, panels(board, survey), plans, value_name(survey))
+    deceived = studies(board, matrices(board))
     style, script = _style(), _text("script.js")
     context = {
         "policy": _policy(style, script),
@@ -102,9 +105,10 @@ def report(board: Board, survey: Survey, *, most_bytes: int = MOST_BYTES) -> Rep
         "description": str(board.experiment.spec.get("description") or ""),
         "style": _safe(style),
         "script": _safe(script),
-        "short": list(in_short(board)),
+        "short": [sentence for study in deceived for sentence in study.short] or list(in_short(board)),
         "facts": list(facts(board, survey)),
-        "plots": [{"name": plot.name, "title": plot.title, "svg": _safe(inline(plot)), "caption": plot.caption} for plot in drawn],
+        "deception": [_deceived(study) for study in deceived],
+        "plots": [_shown(plot) for plot in drawn],
         "leaderboard": _safe(tables.leaderboard(board)),
         "methods": _safe(tables.methods(board)),
         "pairs": _safe(tables.pairs(board)) if board.pairs else "",
@@ -115,7 +119,25 @@ def report(board: Board, survey: Survey, *, most_bytes: int = MOST_BYTES) -> Rep
         **_drill(drill(board.experiment, survey, most_bytes)),
     }  # fmt: skip
     context["parts"] = list(_parts(context))
-    return Report(_rendered(context), tuple(drawn))
+    return Report(_rendered(context), (*(plot for study in deceived for plot in study.plots), *drawn))
+
+
+def _shown(plot: Plot) -> dict[str, Any]:
+    return {
+        "name": plot.name,
+        "title": plot.title,
+        "svg": _safe(inline(plot)),
+        "caption": plot.caption,
+    }
+
+
+def _deceived(study: Study) -> dict[str, Any]:
+    return {
+        "title": study.title,
+        "short": study.short,
+        "plots": [_shown(plot) for plot in study.plots],
+        "tables": [_safe(table) for table in study.tables],
+    }
 
 
 def _rendered(context: Mapping[str, Any]) -> str:
@@ -143,6 +165,8 @@ def _safe(html: str) -> Any:
 
 
 def _parts(context: Mapping[str, Any]) -> Iterator[Part]:
+    if context["deception"]:
+        yield Part("deception", "Deception")
     yield Part("leaderboard", "Leaderboard")
     if context["plots"]:
         yield Part("plots", "Plots")
