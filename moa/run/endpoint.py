@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,15 @@ class Endpoint:
         return params
 
 
+Connect = Callable[[ModelSpec, Backend | None], Backend]
+"""Makes a backend for a model, or for one that the user lent."""
+
+
+def connect_chat(spec: ModelSpec, lent: Backend | None) -> Backend:
+    """The backend that answers chat requests."""
+    return lent or connect(spec)
+
+
 class Endpoints:
     """The endpoints of a runner, connected when first used and closed together.
 
@@ -87,6 +96,7 @@ class Endpoints:
         self._retry = retry
         self._seed = seed
         self._endpoints: dict[str, Endpoint] = {}
+        self._embedders: dict[str, Endpoint] = {}
         self._limiters: dict[str, AdaptiveLimiter] = {}
         self._by_model = by_model
         self._turns: dict[str, Turns] = {}
@@ -102,6 +112,14 @@ class Endpoints:
             self._endpoints[name] = self._connect(name)
         return self._endpoints[name]
 
+    def embedder(self, name: str) -> Endpoint:
+        """The endpoint of an embedding model, whose replies are vectors; it waits for no turn on a device."""
+        from moa.backends.embeddings import connect_embedder
+
+        if name not in self._embedders:
+            self._embedders[name] = self._connect(name, connect_embedder)
+        return self._embedders[name]
+
     def __iter__(self) -> Any:
         return iter(self._endpoints.values())
 
@@ -109,19 +127,20 @@ class Endpoints:
         """Close every backend that this runner connected; those lent to it stay open."""
         for turns in self._turns.values():
             await turns.aclose()
-        for endpoint in self._endpoints.values():
+        for endpoint in (*self._endpoints.values(), *self._embedders.values()):
             if endpoint.name not in self._backends:
                 await endpoint.backend.aclose()
         self._endpoints.clear()
+        self._embedders.clear()
 
-    def _connect(self, name: str) -> Endpoint:
+    def _connect(self, name: str, connected: Connect = connect_chat) -> Endpoint:
         lent = self._backends.get(name)
         if lent is None:
             spec, known_as = model_spec(name, self._models), ""
         else:
             spec = self._models[name]
             known_as = f"lent {name}"
-        origin = lent or connect(spec)
+        origin = connected(spec, lent)
         limits = spec.limits
         limited = Limited(
             origin,
@@ -130,7 +149,7 @@ class Endpoints:
             tokens=Bucket(limits.tpm) if limits.tpm else None,
         )
         backend: Backend = Retrying(limited, self._retry, seed=self._seed)
-        if self._by_model:
+        if self._by_model and connected is connect_chat:
             backend = InTurn(backend, name, self._device(spec))
         return Endpoint(name, spec, backend, origin, known_as, price=spec.known_price)
 

@@ -26,6 +26,8 @@ from moa.nodes.read import read_reply
 from moa.nodes.response import Response
 from moa.nodes.selector import Asked, Selector
 from moa.run.asking import Asking, cost_of
+from moa.run.embedding import embed
+from moa.run.endpoint import Endpoint
 from moa.run.events import Event, NodeFinished, NodeStarted, TextArrived, Warned
 from moa.run.keys import Written
 from moa.run.reply import NodeResult
@@ -53,6 +55,8 @@ class Setting:
     seed: int = 0
     given: Mapping[str, Any] = field(default_factory=dict)
     """Values for the agents that declare them, with this question alone."""
+    embedder: Callable[[str], Endpoint] | None = None
+    """Where selectors find embedding models, by name."""
     clock: Callable[[], float] = time.monotonic
 
 
@@ -337,12 +341,28 @@ class _Choosing:
         given, logprobs = self.execution.setting.given, drawn.record.logprobs
         return Asked(text, read_reply(agent, text, len(responses), logprobs, given))
 
+    async def embed(self, texts: Sequence[str], embedder: str) -> list[Sequence[float]]:
+        """A vector for each text; raises the `BackendError` of a call that failed."""
+        setting = self.execution.setting
+        if setting.embedder is None:
+            raise UsageError(
+                f"the selector of `{self.unit.first.id}` needs embeddings, and nobody can make them here"
+            )
+        endpoint = setting.embedder(embedder)
+        drawn = await embed(setting.sampler, endpoint, texts, self.unit.first.distance)
+        for each in drawn.values():
+            self._pay(endpoint, each.drawn)
+        return [drawn[text].vector for text in texts]
+
     def _book(self, drawn: Drawn) -> None:
         self.asked += 1
         self.cached += drawn.cached
-        self.usage += drawn.record.usage
         assert self.unit.endpoint is not None
-        worth = cost_of(self.unit.endpoint, drawn.record.usage)
+        self._pay(self.unit.endpoint, drawn)
+
+    def _pay(self, endpoint: Endpoint, drawn: Drawn) -> None:
+        self.usage += drawn.record.usage
+        worth = cost_of(endpoint, drawn.record.usage)
         self.cost = _sum(self.cost, 0.0 if drawn.cached else worth)
         self.worth = _sum(self.worth, worth)
         self.took += drawn.record.latency

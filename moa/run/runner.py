@@ -192,6 +192,7 @@ class Runner:
             stream_answer=stream is not None,
             seed=self.seed,
             given=given or {},
+            embedder=self.endpoints.embedder,
         )
         execution = Execution(wiring, setting)
         began = setting.clock()

@@ -27,11 +27,18 @@ class Context:
         self.replies = list(replies)
         self.shown: list[list[str]] = []
         self.warnings: list[str] = []
+        self.vectors: dict[str, Sequence[float]] = {}
+        """What `embed` says of each text."""
+        self.embedders: list[str] = []
 
     async def ask(self, responses: Sequence[Response]) -> Asked:
         self.shown.append([response.text for response in responses])
         reply = self.replies[len(self.shown) - 1]
         return Asked(reply, read_reply(self.agent, reply, len(responses)))
+
+    async def embed(self, texts: Sequence[str], embedder: str) -> list[Sequence[float]]:
+        self.embedders.append(embedder)
+        return [self.vectors[text] for text in texts]
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa.nodes.select_likeness import Diverse, LargestCluster, Medoid, average_link, mean_similarities, spread
+from moa.nodes.clusters import average_link
+from moa.nodes.select_likeness import Diverse, LargestCluster, Medoid, mean_similarities, spread
 from moa.nodes.similarity import SIMILARITIES, Similarity
 from tests.nodes.scripted import Context, said
 
