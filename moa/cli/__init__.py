@@ -22,6 +22,7 @@ COMMANDS = (
     "validate",
     "schema",
     "store",
+    "serve",
     "eval",
     "attack",
     "compare",

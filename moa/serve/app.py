@@ -1,0 +1,34 @@
+"""The application: one place where every address and everything round it is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from moa.run.runner import Runner
+from moa.serve.chat import chat_completions
+from moa.serve.door import forgiving, guarded, logged
+from moa.serve.health import healthz, readyz
+from moa.serve.house import HOUSE, House, Served, Settings
+from moa.serve.listing import list_models, show_model
+
+
+def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None = None) -> web.Application:
+    """An aiohttp application that answers with `served`; the caller opens and closes the runner.
+
+    Run it with `handler_cancellation=True`, or a client that leaves is worked for to the end; `serve` does.
+    """
+    settings = settings or Settings()
+    app = web.Application(middlewares=[logged, forgiving, guarded], client_max_size=settings.body_limit)
+    app[HOUSE] = House(served, runner, settings)
+    app.add_routes(
+        [
+            web.post("/v1/chat/completions", chat_completions),
+            web.get("/v1/models", list_models),
+            web.get("/v1/models/{model:.+}", show_model),
+            web.get("/healthz", healthz),
+            web.get("/readyz", readyz),
+        ]
+    )
+    return app

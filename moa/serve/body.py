@@ -1,0 +1,55 @@
+"""The JSON object of a request, read strictly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from moa.serve.house import HOUSE
+from moa.serve.refusal import Refusal, bad
+
+
+class Fields(BaseModel):
+    """Base of the requests that we read: unknown fields are harmless, those that are known are checked."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The body as an object; raises `Refusal` for anything else."""
+    if request.content_type != "application/json":
+        raise Refusal(415, "send the header `Content-Type: application/json`", code="content_type")
+    try:
+        async with asyncio.timeout(request.app[HOUSE].settings.stall):
+            body = await request.read()
+    except TimeoutError:
+        raise Refusal(408, "the body does not come", code="timeout") from None
+    try:
+        value = json.loads(body.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise bad("the body is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise bad("the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise bad("the body must be a JSON object")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def refusal_for(error: ValidationError) -> Refusal:
+    """The first mistake of a request, with the field that is to blame."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ""
+    for part in found["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    message = found["msg"].removeprefix("Value error, ")
+    if found["type"] == "missing":
+        return bad(f"`{path}` is missing", path, "missing_required_parameter")
+    return bad(f"`{path}`: {message}", path)

@@ -1,0 +1,122 @@
+"""Answers in the shape of the chat completions API: one object, or the chunks of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from moa.backends.base import Usage
+from moa.serve.answer import Answered, Asked, Fresh, breakdown, finish_reason
+
+Json = dict[str, Any]
+
+
+def usage_of(usage: Usage) -> Json:
+    """The tokens of all calls that the answer rests on."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+class ChatReply:
+    """Writes one request's answers.
+
+    Args:
+        asked: what was asked.
+        id: the request's id, of which the completion's is made.
+        created: seconds since the epoch.
+        nodes: whether the caller wants to know what every node did.
+        usage: whether a stream ends with the usage.
+        detailed: whether nodes say what went wrong behind them.
+    """
+
+    def __init__(
+        self, asked: Asked, id: str, created: int, *, nodes: bool, usage: bool = False, detailed: bool = True
+    ) -> None:
+        self._asked = asked
+        self._nodes = nodes
+        self._usage = usage
+        self._detailed = detailed
+        self._about = {
+            "id": f"chatcmpl-{id.removeprefix('req_')}",
+            "created": created,
+            "model": asked.served.id,
+            "system_fingerprint": asked.served.fingerprint,
+        }
+
+    def whole(self, answered: Answered) -> Json:
+        """The answer as one object."""
+        return {
+            **self._about,
+            "object": "chat.completion",
+            "choices": [self._choice(answered, index) for index in range(len(answered.answers))],
+            "usage": usage_of(answered.reply.usage),
+            **self._more(answered),
+        }
+
+    def first(self) -> Iterator[Json]:
+        """Chunks that say who speaks."""
+        for index in range(self._asked.count):
+            yield self._chunk(index, {"role": "assistant", "content": ""})
+
+    def piece(self, fresh: Fresh) -> Json:
+        """A piece of an answer."""
+        return self._chunk(fresh.choice, {"content": fresh.text})
+
+    def last(self, answered: Answered) -> Iterator[Json]:
+        """What is left of each answer, its tool calls, why it ended, and the usage where it is wanted."""
+        for index, (result, rest) in enumerate(zip(answered.answers, answered.rests, strict=True)):
+            if rest:
+                yield self._chunk(index, {"content": rest})
+            if calls := tool_calls(result.tool_calls):
+                yield self._chunk(
+                    index, {"tool_calls": [{"index": n, **call} for n, call in enumerate(calls)]}
+                )
+            yield self._chunk(index, {}, finish_reason(self._asked, answered.reply, result))
+        more = self._more(answered)
+        if self._usage:
+            more |= {"usage": usage_of(answered.reply.usage)}
+        if more:
+            yield {**self._about, "object": "chat.completion.chunk", "choices": [], **more}
+
+    def _choice(self, answered: Answered, index: int) -> Json:
+        result = answered.answers[index]
+        calls = tool_calls(result.tool_calls)
+        message: Json = {"role": "assistant", "content": result.text or None, "refusal": None}
+        if calls:
+            message["tool_calls"] = calls
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": result.logprobs if self._asked.sampling.logprobs else None,
+            "finish_reason": finish_reason(self._asked, answered.reply, result),
+        }
+
+    def _chunk(self, index: int, delta: Json, finish: str | None = None) -> Json:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+        usage = {"usage": None} if self._usage else {}
+        return {**self._about, "object": "chat.completion.chunk", "choices": [choice], **usage}
+
+    def _more(self, answered: Answered) -> Json:
+        return {"moa": breakdown(answered.reply, detailed=self._detailed)} if self._nodes else {}
+
+
+def tool_calls(calls: Any) -> list[Json]:
+    """The calls that a model wants made, without what only its server knows."""
+    return [
+        {
+            "id": str(call.get("id") or f"call_{number}"),
+            "type": "function",
+            "function": _function(call.get("function") or {}),
+        }
+        for number, call in enumerate(calls or ())
+        if isinstance(call, Mapping)
+    ]
+
+
+def _function(function: Mapping[str, Any]) -> Json:
+    return {"name": str(function.get("name", "")), "arguments": str(function.get("arguments") or "{}")}

@@ -1,0 +1,118 @@
+"""What all requests of one server share: its ensembles, its runner, its places, its settings."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Literal
+
+from aiohttp import web
+
+from moa.graph.plan import Plan
+from moa.run.guest import Guest
+from moa.run.runner import Runner
+from moa.serve.admission import Admission
+from moa.serve.context import Context, Observer
+from moa.serve.keys import Keys
+from moa.serve.refusal import Refusal
+
+Log = Callable[[Mapping[str, Any]], None]
+SEEDS = 1 << 31
+"""Seeds of requests that name none are drawn below this."""
+
+
+def new_id() -> str:
+    """A word that no other request has."""
+    return secrets.token_hex(12)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model id of the server: a graph, or a plain model as a graph of one."""
+
+    id: str
+    plan: Plan
+    kind: Literal["graph", "model"] = "graph"
+    description: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The API's `system_fingerprint`: changes with agents, wiring, models and sampling."""
+        return f"moa-{self.plan.fingerprint[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a server behaves.
+
+    Args:
+        keys: who may ask.
+        max_running: questions under way at once.
+        max_queued: questions that may wait.
+        max_per_key: questions of one key under way or waiting; None for no bound.
+        body_limit: bytes of a request, at most.
+        keep_alive: seconds without a word after which a stream gets a comment.
+        stall: seconds that a reader may take nothing, before it is given up.
+        hosts: names by which the server may be addressed; None for any.
+        detailed: whether errors name the servers behind.
+        log: receives a record of each request.
+        observers: receive each request's events.
+        clock: seconds since the epoch.
+        timer: seconds that only go forward.
+        new_id: makes ids.
+    """
+
+    keys: Keys = field(default_factory=Keys)
+    max_running: int = 64
+    max_queued: int = 256
+    max_per_key: int | None = None
+    body_limit: int = 32 << 20
+    keep_alive: float = 5.0
+    stall: float = 60.0
+    hosts: frozenset[str] | None = None
+    detailed: bool = True
+    log: Log | None = None
+    observers: Sequence[Observer] = ()
+    clock: Callable[[], float] = time.time
+    timer: Callable[[], float] = time.monotonic
+    new_id: Callable[[], str] = new_id
+
+
+class House:
+    """One server's state; nothing of it is global, so several live in one process."""
+
+    def __init__(self, served: Iterable[Served], runner: Runner, settings: Settings) -> None:
+        self.served: Mapping[str, Served] = {each.id: each for each in served}
+        self.runner = runner
+        self.settings = settings
+        self.admission = Admission(
+            settings.max_running, settings.max_queued, settings.max_per_key, settings.timer
+        )
+        self.began = int(settings.clock())
+
+    def find(self, model: str) -> Served:
+        """What a model id means; raises `Refusal` with the nearest id."""
+        found = self.served.get(model)
+        if found is None:
+            near = get_close_matches(model, self.served, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; GET /v1/models lists what there is"
+            message = f"the model {model[:100]!r} does not exist{hint}"
+            raise Refusal(404, message, param="model", code="model_not_found")
+        return found
+
+    def guest(self, context: Context, seed: int | None) -> Guest:
+        """A runner for one request; its events go to the observers.
+
+        Without a seed each request draws samples of its own, unless stored answers are to be found again.
+        """
+        if seed is None:
+            seed = self.runner.seed if self.runner.reuse else secrets.randbelow(SEEDS)
+        listeners = [partial(observer, context) for observer in self.settings.observers]
+        return Guest(self.runner, seed=seed, ledger=context.tenant.ledger, listeners=listeners)
+
+
+HOUSE = web.AppKey("moa.house", House)

@@ -1,0 +1,109 @@
+"""Listening on a port until told to stop, and leaving in order."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from moa.errors import UsageError
+from moa.serve.house import HOUSE
+
+LAST = 3.0
+"""Seconds in which what was stopped may say so to its client."""
+_silent = logging.getLogger("moa.serve.http")
+"""Broken requests are the sender's affair, and quoting them could quote a key."""
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class Stop:
+    """Told once, the server finishes what it has begun; told twice, it finishes nothing."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.now = asyncio.Event()
+
+    def ask(self) -> None:
+        """Ask to stop, or the second time, to stop at once."""
+        (self.now if self.asked.is_set() else self.asked).set()
+
+
+async def listen(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    grace: float,
+    ready: Callable[[str], None],
+    stop: Stop | None = None,
+) -> bool:
+    """Serve until SIGTERM, SIGINT or `stop`; whether all that was begun could be finished.
+
+    From then on new questions are refused with 503 and `/readyz` says so; those under way have `grace` seconds, after which
+    they are cancelled and their clients told. `ready` is called with the address once it can be asked.
+    Raises `UsageError` where the port cannot be had.
+    """
+    stop = stop or Stop()
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=LAST, logger=_silent
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise UsageError(f"cannot listen on {host}:{port}: {reason.lower()}") from None
+        with _signals(stop):
+            ready(_address(runner))
+            await stop.asked.wait()
+            return await _leave(app, grace, stop)
+    finally:
+        await runner.cleanup()
+
+
+async def _leave(app: web.Application, grace: float, stop: Stop) -> bool:
+    """Wait for what is under way, by a deadline or until told again."""
+    closing = asyncio.create_task(app[HOUSE].admission.close(grace))
+    hurry = asyncio.create_task(stop.now.wait())
+    await asyncio.wait([closing, hurry], return_when=asyncio.FIRST_COMPLETED)
+    hurry.cancel()
+    if not closing.done():
+        closing.cancel()
+        return await app[HOUSE].admission.close(0)
+    return closing.result()
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.ask)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server at `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
