@@ -79,6 +79,7 @@ def estimate_json(found: Estimate, context: ContextReport, questions: int) -> di
         "total": {"calls": found.calls * questions, **_amounts(found, questions)},
         "unpriced": list(found.unpriced),
         "shared": [shared._asdict() for shared in found.shared],
+        "prefixes": found.prefixes._asdict(),
         "warnings": [warning.message for warning in context.warnings],
         "errors": [mistake.message for mistake in context.mistakes],
         "nodes": nodes,
@@ -208,6 +209,9 @@ def _notes(found: Estimate) -> list[tuple[str, str]]:
         more = f" and {len(found.shared) - 4} more" if len(found.shared) > 4 else ""
         total = f"{requests} requests in all, {saved:,} fewer tokens in"
         notes.append(("Shared", f"{which}{more}: one request with `n` where the server takes it; {total}"))
+    if found.prefixes.cached_tokens:
+        share = f"{found.prefixes.share:.0%} of the tokens in begin like an earlier prompt to the same model"
+        notes.append(("Prefixes", f"{share}, which servers with a prefix cache read once"))
     if found.unpriced:
         names = ", ".join(found.unpriced)
         notes.append(("No price", f"{names}: give one in models.yaml (`price`)"))

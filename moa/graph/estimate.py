@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from moa.graph.plan import Plan, PlanNode
+from moa.graph.prefix import Prefixes, prefixes
 from moa.graph.size import filler
 from moa.graph.traffic import Passage, longest_reply, pass_through
 from moa.spec.model import ModelSpec
@@ -66,6 +67,7 @@ class Estimate:
     unpriced: tuple[str, ...]
     """Models whose price is unknown; with any, `usd` is None."""
     shared: tuple[Shared, ...]
+    prefixes: Prefixes
     critical_path: CriticalPath
 
 
@@ -106,6 +108,7 @@ def estimate(
         usd=_total(node.usd for node in nodes),
         unpriced=tuple(asked),
         shared=_shared(plan, expected),
+        prefixes=prefixes(plan, question, expected),
         critical_path=_critical_path(plan, expected),
     )
 

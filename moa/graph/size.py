@@ -44,20 +44,31 @@ def prompt_tokens(node: PlanNode, question: str, heard: Mapping[str, Sequence[in
 
     `heard` has, for each input, the tokens of each response that arrives there.
     """
-    agent = node.agent
-    if agent is None:
+    if node.agent is None:
         return 0
+    texts = {role: [_filler(tokens) for tokens in sizes] for role, sizes in heard.items()}
+    return sum(text_tokens(turn) + PER_MESSAGE for turn in prompt_texts(node, question, texts))
+
+
+def prompt_texts(node: PlanNode, question: str, heard: Mapping[str, Sequence[str]]) -> list[str]:
+    """The turns of one request of an agent's node, in the order in which the model reads them.
+
+    Raises `SpecError` for a template that takes no placeholders.
+    """
+    agent = node.agent
+    assert agent is not None
     variables: dict[str, Any] = dict.fromkeys(agent.inputs, ())
     variables |= node.vars
-    variables |= {role: [_placeholder(tokens) for tokens in sizes] for role, sizes in heard.items()}
+    variables |= {role: [_placeholder(text) for text in texts] for role, texts in heard.items()}
     variables |= dict.fromkeys(agent.given, question)
     variables["question"] = question
-    turns = [question] if agent.user is None else [render(agent.user, variables, agent.name)]
-    if agent.system is not None:
-        turns.append(render(agent.system, variables, agent.name))
-    return sum(text_tokens(turn) + PER_MESSAGE for turn in turns)
+    system = [] if agent.system is None else [render(agent.system, variables, agent.name)]
+    return [*system, question if agent.user is None else render(agent.user, variables, agent.name)]
+
+
+_filler = lru_cache(maxsize=4096)(filler)
 
 
 @lru_cache(maxsize=4096)
-def _placeholder(tokens: int) -> Placeholder:
-    return Placeholder(filler(tokens))
+def _placeholder(text: str) -> Placeholder:
+    return Placeholder(text)
