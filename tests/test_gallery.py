@@ -23,6 +23,9 @@ from tests.support.backends import Scripted
 SIX = list("abcdef")
 CALLS = {
     "best-of-n": 6 + 1,
+    "cluster-filter": 3 + 3 + 1,
+    "cluster-prompt": 3 + 3 + 1,
+    "dropout-vote": 3 + 3 + 7,
     "majority-vote": 9,
     "moa": 6 * 2 + 1,
     "moa-3-3-1": 3 + 3 + 1,
@@ -129,6 +132,31 @@ def test_self_moa_seq_slides_a_window_of_six_that_repeats_the_synthesis_three_ti
         fresh = drafts[6 + 3 * (step - 1) : 6 + 3 * step]
         assert heard(window) == [f"answer[{step - 1}]"] * 3 + fresh
     assert plan.answer == "answer[8]"
+
+
+def test_dropout_vote_aggregates_every_subset_and_counts() -> None:
+    """Section 4 of the paper, and the example of its code: 2^3 - 1 ballots over the second layer."""
+    plan = plan_of("dropout-vote")
+    refined, ballots, answer = plan.nodes[3:6], plan.nodes[6:13], plan.nodes[13]
+    assert all(heard(node) == members("drafts", 3) for node in refined)
+    subsets = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+    assert [heard(node) for node in ballots] == [[f"refined[{index}]" for index in one] for one in subsets]
+    assert {(node.model, agent_of(node)) for node in ballots} == {("a", "aggregator")}
+    assert (answer.select and answer.select.name, heard(answer)) == ("majority", members("ballots", 7))
+
+
+@pytest.mark.parametrize(
+    ("name", "between", "selector"),
+    [("cluster-filter", "kept", "largest-cluster"), ("cluster-prompt", "grouped", "label-by-cluster")],
+)
+def test_the_clusters_stand_between_the_last_layer_and_its_aggregator(
+    name: str, between: str, selector: str
+) -> None:
+    plan = plan_of(name)
+    node, answer = plan.by_id[between], plan.by_id["answer"]
+    assert [node.model for node in plan.nodes[:6]] == [*"abc", *"abc"]
+    assert (node.select and node.select.name, heard(node)) == (selector, members("refined", 3))
+    assert (heard(answer), answer.model) == ([between], "a")
 
 
 def test_best_of_n_ranks_six_samples() -> None:

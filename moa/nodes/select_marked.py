@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
@@ -11,7 +10,7 @@ from typing import Literal
 from moa.nodes.response import Response
 from moa.nodes.selector import SelectContext, Selector
 
-By = Literal["fence", "quote", "words", "base64"]
+By = Literal["fence", "quote", "words"]
 _MARK = "\ue000"
 """A character of the private use area, which no text has a use for."""
 
@@ -22,7 +21,7 @@ class Spotlight(Selector):
     `by: fence` puts a line with a random code before and after each; the code, the same for all responses
     of a question, is drawn from the run's seed, is in none of them, and goes on as their label. `quote`
     puts `> ` before every line. `words` (datamarking) puts a mark between the words, which goes on as
-    the label. `base64` encodes the text. Tell the next agent what the marks mean.
+    the label. Tell the next agent what the marks mean.
     """
 
     by: By = "fence"
@@ -35,7 +34,7 @@ class Spotlight(Selector):
 
     def _label(self, texts: Sequence[str], context: SelectContext) -> str:
         if self.by != "fence":
-            return {"quote": ">", "words": _MARK, "base64": "base64"}[self.by]
+            return {"quote": ">", "words": _MARK}[self.by]
         random = Random(context.seed)
         while True:
             code = f"{random.getrandbits(48):012x}"
@@ -56,13 +55,8 @@ def _datamarked(text: str, mark: str) -> str:
     return mark.join(text.replace(mark, "").split())
 
 
-def _encoded(text: str, _: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
 _MARKS: dict[By, Callable[[str, str], str]] = {
     "fence": _fenced,
     "quote": _quoted,
     "words": _datamarked,
-    "base64": _encoded,
 }

@@ -16,7 +16,9 @@ SHIPPED = [
     "diverse",
     "doge-election",
     "first",
+    "judge-filter",
     "label",
+    "label-by-cluster",
     "largest-cluster",
     "longest",
     "majority",
@@ -26,7 +28,9 @@ SHIPPED = [
     "random",
     "shortest",
     "shuffle",
+    "spotlight",
     "top-k",
+    "trimmed",
 ]
 
 
@@ -108,10 +112,11 @@ def test_the_shipped_selectors_are_registered() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 async def test_none_keeps_nothing_or_more_or_asks_more_than_it_says(name: str, count: int) -> None:
     selector: Selector = SELECTORS.get(name)()
-    context = Context("ranking", ["[2] > [1]"] * count)
+    reads, reply = ("score", "Score: 7/10") if name == "judge-filter" else ("ranking", "[2] > [1]")
+    context = Context(reads, [reply] * count)
     responses = said(*(f"answer {index % 3} {'word ' * index}" for index in range(count)))
     kept = await selector.select(responses, context)
     assert 1 <= len(kept) <= selector.kept(count) <= count
     assert {response.node for response in kept} <= {response.node for response in responses}
     assert len(context.shown) == selector.calls(count)
-    assert selector.needs_agent() == (name == "top-k")
+    assert selector.needs_agent() == (name in {"judge-filter", "top-k"})
