@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from random import Random
 from typing import Literal
@@ -11,20 +10,21 @@ from pydantic import Field, model_validator
 
 from moa.errors import UsageError
 from moa.nodes.answers import AnswerMode, extract_answer
+from moa.nodes.clusters import CLOSE
 from moa.nodes.election import Election, elect
+from moa.nodes.likeness import Likeness
 from moa.nodes.response import Response
 from moa.nodes.select_likeness import mean_similarities
-from moa.nodes.selector import SelectContext, Selector
-from moa.nodes.similarity import Matrix, Similarity, similarity_matrix
+from moa.nodes.select_rank import ask_all
+from moa.nodes.selector import SelectContext
+from moa.nodes.similarity import Matrix
 from moa.spec.agent import AgentSpec
 
 Approvals = list[list[bool]]
 """Whether the response of the row approves of that of the column; each approves of itself."""
-_CLOSE = 12
-"""Decimals to which similarities are compared, so that rounding decides nothing."""
 
 
-class DogeElection(Selector):
+class DogeElection(Likeness):
     """The response that the others elect by the Venetian protocol (moa.nodes.election), scored with its approvals.
 
     Responses are the members and the candidates. A response approves of another `by` their `similarity` (at
@@ -37,7 +37,6 @@ class DogeElection(Selector):
     """
 
     by: Literal["similarity", "answer", "agent"] = "similarity"
-    similarity: Similarity = "tfidf"
     answer: AnswerMode = "auto"
     approval: float | None = Field(None, ge=0)
     ballot: Literal["at-once", "urn"] = "at-once"
@@ -88,7 +87,7 @@ class DogeElection(Selector):
     async def _approvals(self, responses: Sequence[Response], context: SelectContext) -> Approvals:
         texts = [response.text for response in responses]
         if self.by == "similarity":
-            return similar(similarity_matrix(texts, self.similarity), self.approval)
+            return similar(await self.compare(responses, context), self.approval)
         if self.by == "answer":
             answers = [extract_answer(text, self.answer) for text in texts]
             return [
@@ -102,18 +101,11 @@ class DogeElection(Selector):
         texts = [response.text for response in responses]
         size = range(len(texts))
         pairs = [(i, j) for i in size for j in size if texts[i] != texts[j]]
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(context.ask([responses[elector], responses[nominee]]))
-                    for elector, nominee in pairs
-                ]
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        replies = await ask_all([[responses[i], responses[j]] for i, j in pairs], context)
         approvals = [[True] * len(texts) for _ in texts]
         unread = 0
-        for (elector, nominee), task in zip(pairs, tasks, strict=True):
-            score = task.result().value
+        for (elector, nominee), reply in zip(pairs, replies, strict=True):
+            score = reply.value
             if score is not None and not isinstance(score, int | float):
                 raise UsageError(NEEDS)
             unread += score is None
@@ -144,9 +136,9 @@ NEEDS = "`doge-election` with `by: agent` needs an agent that reads a `score`"
 def similar(matrix: Matrix, least: float | None = None) -> Approvals:
     """Who approves of whom: similarities of at least `least`, or of the mean over all pairs."""
     means = mean_similarities(matrix)
-    needed = round(sum(means) / len(means) if least is None else least, _CLOSE)
+    needed = round(sum(means) / len(means) if least is None else least, CLOSE)
     return [
-        [i == j or round(likeness, _CLOSE) >= needed for j, likeness in enumerate(row)]
+        [i == j or round(likeness, CLOSE) >= needed for j, likeness in enumerate(row)]
         for i, row in enumerate(matrix)
     ]
 

@@ -96,10 +96,15 @@ def _by_score(
 
 
 async def ask_each(responses: Sequence[Response], context: SelectContext) -> list[Asked]:
-    """Ask about every response at once; the first error of any of them ends all."""
+    """Ask about every response on its own, as `ask_all` does."""
+    return await ask_all([[response] for response in responses], context)
+
+
+async def ask_all(shown: Sequence[Sequence[Response]], context: SelectContext) -> list[Asked]:
+    """Show the agent each list of responses, all at once; the first error of any of them ends all."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(context.ask([response])) for response in responses]
+            tasks = [group.create_task(context.ask(responses)) for responses in shown]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
