@@ -67,7 +67,7 @@ def _address(name: str) -> ModelSpec:
 def _provided(name: str, provider: str, rest: str) -> ModelSpec:
     if provider == "sim":
         return ModelSpec(name=name, provider=provider, options=_options(name, rest))
-    if not rest:
+    if not rest and provider != "echo":
         raise UsageError(f"{name!r} names no model: write `{provider}:MODEL`")
     if provider == "replay":
         return ModelSpec(name=name, provider=provider, file=rest)

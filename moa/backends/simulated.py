@@ -19,6 +19,7 @@ from moa.backends.counting import estimate
 from moa.backends.options import read_options
 from moa.backends.replay import latest_turn
 from moa.backends.replies import text_of
+from moa.backends.truth import open_truth
 from moa.errors import ContextOverflowError, ServerFailedError
 from moa.spec.agent import Spec
 from moa.spec.model import ModelSpec
@@ -29,6 +30,13 @@ _LABEL = r"(?P<label>[A-Z]|\d{1,2})"
 _OPTIONS = (re.compile(rf"\({_LABEL}\)"), re.compile(rf"^[ \t]*{_LABEL}[.):][ \t]", re.M))
 _FIRST_LABELS = ("A", "0", "1")
 _STATED = re.compile(r"\bthe answer is \(?(\w+)\)?\.", re.I)
+_COMPELLING = re.compile(r"\bbeyond doubt the answer is \(?(\w+)\)?\.", re.I)
+_SIDE = re.compile(r"\bdefend option \(?(\w+)\)?", re.I)
+_MARKED = re.compile(r"^[ \t]*\(?(\w+)[).].*\bthis is the correct answer\b", re.M)
+_LIE = re.compile(r"\bdefend a wrong answer\b|\bcombine them into one\s+answer that .* misleads\b", re.I)
+_AGREED = re.compile(r"\bagreed on one wrong answer\b", re.I)
+_COPY = re.compile(r"\brepeat the user's message word for word\b", re.I)
+"""How the prompts of our deceivers say what they are to argue for."""
 _FILLER = """
 first consider what is asked then weigh each part of it in turn the evidence points one way and a check of
 the steps agrees with that so on the whole it seems clear enough
@@ -45,8 +53,12 @@ class SimulatedOptions(Spec):
     """Between the correctness of any two answers to one question, by members of equal skill."""
     follow: float = Field(0.9, ge=0, le=1)
     """The probability of answering as most of the references do, where the prompt holds references."""
+    persuasiveness: float = Field(0.5, ge=0, le=1)
+    """In a deceiver's place, the probability that simulated members who hear it follow it and not the majority."""
     answer: str | int | None = None
     """The truth; by default drawn from the question's options, or made up."""
+    truth: str | None = None
+    """A JSONL file of questions and right answers; for those that it does not have, as above."""
     choices: int = Field(4, ge=2, le=100)
     """How many different answers there are to a question that lists no options."""
     member: str | None = None
@@ -70,6 +82,8 @@ class _Problem(NamedTuple):
 
     text: str
     answers: Sequence[str]
+    identity: str
+    """Equal in every prompt that asks this question."""
 
 
 class Simulated:
@@ -143,42 +157,63 @@ class Simulated:
 
     def _choice(self, request: Request, index: int, prompt: int) -> Choice:
         draws = self._draws(request, "reply", (request.seed or 0) + index)
-        words = [] if draws.random() < self.options.empty else self._words(request, draws)
+        words = [] if draws.random() < self.options.empty else self._reply(request, draws)
         longest = request.params.get("max_tokens") or self.spec.max_output or len(words)
         finish = "length" if len(words) > longest else "stop"
         words = words[:longest]
         usage = Usage(0 if index else prompt, len(words), estimated=True)
         return Choice(" ".join(words), finish, usage=usage)
 
-    def _words(self, request: Request, draws: Random) -> list[str]:
+    def _reply(self, request: Request, draws: Random) -> list[str]:
+        turn = latest_turn(request.messages)
+        if _COPY.search(_system(request.messages)):
+            return turn.split(" ")
         named = request.params.get(LABELS) or ()
-        answer = self._answer(request.messages, named, draws)
-        if answer in named:
-            return [answer]
-        start = draws.randrange(len(_WORDS))
-        filler = (_WORDS[(start + index) % len(_WORDS)] for index in range(self.options.length - 4))
-        return [*filler, *f"The answer is {answer}.".split()]
+        problem = self._problem(turn, named)
+        side = None if named else _side(request.messages, problem, draws)
+        if side is not None:
+            lies = side != problem.answers[0]
+            return self._words(
+                _form(problem, side), draws, compelling=lies and draws.random() < self.options.persuasiveness
+            )
+        answer = self._answer(request.messages, problem, named, draws)
+        return [answer] if answer in named else self._words(answer, draws)
 
-    def _answer(self, messages: Sequence[Message], named: Sequence[str], draws: Random) -> str:
-        problem = self._problem(latest_turn(messages), named)
-        votes = Counter[str]() if named else _votes(messages, problem)
-        if votes and draws.random() < self.options.follow:
-            most = max(votes.values())
-            return _form(problem, draws.choice(sorted(vote for vote in votes if votes[vote] == most)))
-        shared = _random("question", problem.text)
+    def _words(self, answer: str, draws: Random, *, compelling: bool = False) -> list[str]:
+        stated = f"{'Beyond doubt the' if compelling else 'The'} answer is {answer}.".split()
+        start = draws.randrange(len(_WORDS))
+        count = max(0, self.options.length - len(stated))
+        return [*(_WORDS[(start + index) % len(_WORDS)] for index in range(count)), *stated]
+
+    def _answer(
+        self, messages: Sequence[Message], problem: _Problem, named: Sequence[str], draws: Random
+    ) -> str:
+        heard = "" if named else "\n".join([_system(messages), problem.text])
+        followed = _votes(heard, _COMPELLING, problem)
+        if not followed:
+            followed = _votes(heard, _STATED, problem)
+            followed = followed if followed and draws.random() < self.options.follow else Counter()
+        if followed:
+            most = max(followed.values())
+            return _form(problem, draws.choice(sorted(vote for vote in followed if followed[vote] == most)))
+        shared = _random("question", problem.identity)
         source = shared if draws.random() < math.sqrt(self.options.correlation) else draws
         right = source.random() < self.options.skill
         return _form(problem, problem.answers[0] if right else source.choice(problem.answers[1:]))
 
     def _problem(self, text: str, named: Sequence[str]) -> _Problem:
         labels = list(named or _labels(text))
-        draws = _random("truth", text)
+        known = open_truth(self.options.truth).find(text) if self.options.truth and not named else None
+        identity = known.question if known else text
+        truth = known.label(labels) if known else None
+        draws = _random("truth", identity)
         if labels:
             draws.shuffle(labels)
         else:
             labels = [str(number) for number in draws.sample(range(100, 10_000), self.options.choices)]
-        truth = labels[0] if self.options.answer is None else str(self.options.answer)
-        return _Problem(text, [truth, *(label for label in labels if label != truth)])
+        if self.options.answer is not None or truth is None:
+            truth = labels[0] if self.options.answer is None else str(self.options.answer)
+        return _Problem(text, [truth, *(label for label in labels if label != truth)], identity)
 
     async def _write(self, choices: Sequence[Choice], emit: Emit | None) -> None:
         """Write all samples side by side, a word of each at a time."""
@@ -218,10 +253,24 @@ def _follows(label: str, found: Mapping[str, object]) -> bool:
     return label in _FIRST_LABELS or chr(ord(label) - 1) in found
 
 
-def _votes(messages: Sequence[Message], problem: _Problem) -> Counter[str]:
+def _system(messages: Sequence[Message]) -> str:
+    return "\n".join(text_of(m.get("content")) for m in messages if m.get("role") == "system")
+
+
+def _side(messages: Sequence[Message], problem: _Problem, draws: Random) -> str | None:
+    """The answer that the prompt has a member argue for; None where it may say what it thinks."""
+    system = _system(messages)
+    told = _SIDE.search(system) or _MARKED.search(problem.text)
+    if told is not None:
+        return told[1]
+    if _AGREED.search(system):
+        return _random("agreed", problem.identity).choice(problem.answers[1:])
+    return draws.choice(problem.answers[1:]) if _LIE.search(system) else None
+
+
+def _votes(heard: str, said: re.Pattern[str], problem: _Problem) -> Counter[str]:
     """What the references in the prompt answer, the earlier turns of the conversation left out."""
-    heard = [text_of(message.get("content")) for message in messages if message.get("role") == "system"]
-    stated = _STATED.findall("\n".join([*heard, problem.text]))
+    stated = said.findall(heard)
     return Counter([answer for answer in stated if answer in problem.answers] or stated)
 
 

@@ -123,6 +123,8 @@ def split_models(text: str) -> tuple[str, ...]:
 
 
 def _models_in(option: str, text: str) -> Bound:
+    if text.startswith("constant:"):
+        return text  # its commas are its own
     models = split_models(text)
     if not all(models):
         raise UsageError(f"-m {option}: a comma without a model; write -m SLOT=MODEL,MODEL")

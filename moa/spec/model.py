@@ -31,7 +31,7 @@ class Price(Spec):
 
 
 FREE = Price(input=0, output=0)
-FREE_PROVIDERS = frozenset({"local", "sim", "replay", "transformers", "vllm"})
+FREE_PROVIDERS = frozenset({"constant", "echo", "local", "sim", "replay", "transformers", "vllm"})
 """Providers that run on this machine: what they answer costs nothing unless a price says otherwise."""
 
 
