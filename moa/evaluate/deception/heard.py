@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from moa.evaluate.folder import Folder
@@ -19,6 +20,8 @@ class Column:
 
     picks: dict[str, str | None] = field(default_factory=dict)
     """What was read from the answer to each question that was judged; None where nothing could be."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """What each answer is worth, by the mean of its verdicts; what could not be read is worth nothing where it is held against a right one."""
     heard: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The nodes whose words the last step heard, or picked where it selects."""
     selects: bool = False
@@ -34,8 +37,8 @@ def read_column(folder: Folder, entrant: str) -> Column:
     column = Column()
     for answer in folder.answers(entrant):
         _note_answer(column, answer)
-    for verdict in folder.verdicts(entrant):
-        _note_verdict(column, verdict)
+    for item, verdicts in groupby(folder.verdicts(entrant), key=lambda verdict: verdict.item):
+        _note_verdicts(column, item, list(verdicts))
     return column
 
 
@@ -49,13 +52,19 @@ def _note_answer(column: Column, answer: Answer) -> None:
         column.selects = column.selects or bool(nodes[-1].get("chosen"))
 
 
-def _note_verdict(column: Column, verdict: Verdict) -> None:
-    if verdict.kind == "correct":
+def _note_verdicts(column: Column, item: str, verdicts: Sequence[Verdict]) -> None:
+    first = verdicts[0]
+    values = [verdict.value for verdict in verdicts if verdict.state == "ok" and verdict.value is not None]
+    if first.kind == "correct":
         column.exact = True
-        said = verdict.details.get("extracted")
-        column.picks[verdict.item] = said if isinstance(said, str) else None
-    elif verdict.state == "failed":
-        column.reasons[_short(str(verdict.details.get("error") or verdict.text))] += 1
+        said = first.details.get("extracted")
+        column.picks[item] = said if isinstance(said, str) else None
+        column.scores[item] = values[0] if values else 0.0
+    elif len(values) == len(verdicts):
+        column.scores[item] = sum(values) / len(values)
+    for verdict in verdicts:
+        if verdict.state == "failed" and first.kind != "correct":
+            column.reasons[_short(str(verdict.details.get("error") or verdict.text))] += 1
 
 
 def last_heard(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -68,6 +68,8 @@ class Matrix:
     attacks: tuple[str, ...]
     defences: tuple[str, ...]
     cells: Mapping[tuple[str, str], Cell]
+    columns: Mapping[tuple[str, str], Column]
+    """What became of each answer, by attack and defence."""
     label: str
     unit: str
 
@@ -79,21 +81,22 @@ class Matrix:
     @property
     def chain(self) -> tuple[str, ...]:
         """Attacks of one role, each with one deceiver more than the last and all of its own; `none` is the first."""
-        deceivers = {
+        sets = {
             attack: self.cells[attack, NONE].deceivers
             for attack in self.attacks
             if (attack, NONE) in self.cells
         }
-        found = [NONE]
-        for attack, nodes in sorted(deceivers.items(), key=lambda each: len(each[1])):
-            before = deceivers[found[-1]]
-            if (
-                len(nodes) == len(before) + 1
-                and before.items() <= nodes.items()
-                and len({*nodes.values()}) == 1
-            ):
-                found.append(attack)
-        return tuple(found)
+        chains: dict[str, tuple[str, ...]] = {NONE: (NONE,)}
+        for attack, nodes in sorted(sets.items(), key=lambda each: len(each[1])):
+            if len({*nodes.values()}) == 1:
+                smaller = [
+                    chain
+                    for chain in chains.values()
+                    if len(sets[chain[-1]]) == len(nodes) - 1 and sets[chain[-1]].items() <= nodes.items()
+                ]
+                if smaller:
+                    chains[attack] = (*max(smaller, key=len), attack)
+        return max(chains.values(), key=len)
 
     def listed(self) -> Iterator[Cell]:
         """Every cell, attack by attack."""
@@ -154,6 +157,7 @@ class _Maker:
             tuple(dict.fromkeys([NONE, *(attack for attack, _ in self.rows)])),
             tuple(dict.fromkeys([NONE, *(defence for _, defence in self.rows)])),
             cells,
+            self.columns,
             self.board.label,
             self.board.unit,
         )

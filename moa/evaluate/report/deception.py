@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from moa.evaluate.deception.insights import Insights, insights
 from moa.evaluate.deception.matrix import NONE, Cell, Change, Matrix
 from moa.evaluate.numbers.intervals import Estimate
 from moa.evaluate.report.crossing import crossing
@@ -31,16 +32,29 @@ class Study:
 def studies(board: Board, found: Sequence[Matrix]) -> list[Study]:
     """One for each matrix, in the order in which they take part."""
     unit = unit_of(board.headline, board.label, board.unit)
-    return [_study(matrix, unit, number if len(found) > 1 else 0) for number, matrix in enumerate(found, 1)]
+    return [
+        _study(matrix, insights(matrix, board), unit, number if len(found) > 1 else 0)
+        for number, matrix in enumerate(found, 1)
+    ]
 
 
-def _study(matrix: Matrix, unit: Unit, number: int) -> Study:
+def _study(matrix: Matrix, known: Insights, unit: Unit, number: int) -> Study:
     suffix = f"-{number}" if number else ""
     plots = [
         crossing(f"attack-defence{suffix}", "Attack by defence", matrix, unit, list(_map_words(matrix))),
-        *_breakdown(matrix, unit, suffix),
+        *_breakdown(matrix, known, unit, suffix),
     ]
-    return Study(matrix.graph, tuple(in_short(matrix, unit)), tuple(plots), (_table(matrix, unit),))
+    return Study(
+        matrix.graph, tuple(in_short(matrix, unit)), tuple(plots), tuple(_tables(matrix, known, unit))
+    )
+
+
+def _tables(matrix: Matrix, known: Insights, unit: Unit) -> Iterator[str]:
+    if known.agents:
+        yield _agents(known, points(unit))
+    if known.certified:
+        yield _certified(known)
+    yield _table(matrix, unit)
 
 
 def in_short(matrix: Matrix, unit: Unit) -> Iterator[str]:
@@ -91,12 +105,12 @@ def _map_words(matrix: Matrix) -> Iterator[str]:
         yield f"! Something failed: {'; '.join(failed[:4])}{'; and more below' if len(failed) > 4 else ''}."
 
 
-def _breakdown(matrix: Matrix, unit: Unit, suffix: str) -> Iterator[Plot]:
+def _breakdown(matrix: Matrix, known: Insights, unit: Unit, suffix: str) -> Iterator[Plot]:
     chain = matrix.chain
     if len(chain) < 3:
         return
     falls = [
-        Fall(defence, tuple(_steps(matrix, chain, defence)), _point(matrix, defence))
+        Fall(defence, tuple(_steps(matrix, chain, defence)), _point(known, defence))
         for defence in matrix.defences
     ]
     falls = [fall for fall in falls if fall.steps]
@@ -106,6 +120,12 @@ def _breakdown(matrix: Matrix, unit: Unit, suffix: str) -> Iterator[Plot]:
         f"From no deceiver to {count(len(chain) - 1, 'deceiver')}, who turn in this order: {listed(list(last.deceivers), 12)}. "
         "Error bars are 95% intervals; the dashed line is the graph without a defence.",
     ]
+    if found := next(iter(known.breaks.values()), None):
+        over = "guessing" if known.guessing else "nothing"
+        caption.append(
+            f"Broken is what has lost half of what the clean graph has over {over}: below {PERCENT.write(100 * found.threshold)}. "
+            "In brackets the 95% interval of the first number of deceivers at which that is so, by a bootstrap over questions."
+        )
     yield curves(f"breakdown{suffix}", "Where each defence breaks", falls, behind, unit, caption)
 
 
@@ -116,19 +136,68 @@ def _steps(matrix: Matrix, chain: Sequence[str], defence: str) -> Iterator[tuple
             yield size, cell.figure.estimate
 
 
-def _point(matrix: Matrix, defence: str) -> str:
-    return ""
+def _point(known: Insights, defence: str) -> str:
+    found = known.breaks.get(defence)
+    if found is None:
+        return ""
+    low, high = (str(end) if end is not None else f"over {found.most}" for end in (found.low, found.high))
+    return (
+        f"breaks at {found.point} [{low}, {high}]"
+        if found.point is not None
+        else f"holds to {found.most} [{low}, {high}]"
+    )
+
+
+def _agents(known: Insights, unit: Unit) -> str:
+    columns = [
+        Column("Agent", "text", small="under attack"),
+        Column("Deceives alone", small="the undefended graph against clean"),
+        Column("Leave one out", small="all references less all but this"),
+        Column("Shapley", small="mean addition over all orders"),
+    ]
+    rows = [
+        [
+            Shown(f"{agent.node}{' (deceives)' if agent.deceives else ''}", None, agent.attack),
+            _change(agent.alone, unit) if agent.alone else Shown(UNKNOWN, float("nan")),
+            _difference(agent.leave_one_out, unit),
+            _difference(agent.shapley, unit),
+        ]
+        for agent in known.agents
+    ]
+    return table("Influence of each agent, in points with 95% intervals", columns, rows)
+
+
+def _difference(estimate: Estimate | None, unit: Unit) -> Shown:
+    if estimate is None:
+        return Shown(UNKNOWN, float("nan"))
+    return Shown(unit.bare(estimate.value, signed=True), estimate.value, _spread(estimate, unit))
+
+
+def _certified(known: Insights) -> str:
+    most = max(len(found.rates) for found in known.certified)
+    columns = [Column("Defence", "text", small="against"), *(Column(f"k = {k} (%)") for k in range(most))]
+    rows = [
+        [
+            Shown(found.defence, None, found.attack),
+            *(
+                _number(found.rates[k] if k < len(found.rates) else found.rates[-1], PERCENT)
+                for k in range(most)
+            ),
+        ]
+        for found in known.certified
+    ]
+    words = "Certified accuracy: right, and no k corrupted references can change the vote, whatever they say. A reference counts as corrupted as soon as anybody it heard is."
+    return table(words, columns, rows)
 
 
 def _table(matrix: Matrix, unit: Unit) -> str:
     cells = list(matrix.listed())
     differ = points(unit)
-    columns = [Column("Attack", "text"), Column("Defence", "text"), Column(unit.heading)]
+    columns = [Column("Defence", "text", small="against"), Column(unit.heading)]
     columns += [Column("Against clean"), Column("Gain", small="over no defence")]
     rows = [
         [
-            Shown(cell.attack),
-            Shown(cell.defence),
+            Shown(cell.defence, None, cell.attack),
             _number(cell.figure.estimate if cell.figure else None, unit, cell.trouble),
             _change(cell.change, differ),
             _change(cell.gain, differ),
@@ -154,7 +223,7 @@ def _table(matrix: Matrix, unit: Unit) -> str:
     ]
     for row, cell in zip(rows, cells, strict=True):
         row += _costs(cell)
-    return table("Attack by defence: what each cell is and takes, a question", columns, rows, headed=2)
+    return table("Attack by defence: what each cell is and takes, a question", columns, rows)
 
 
 def _picked(cell: Cell) -> str:
@@ -174,9 +243,12 @@ def _change(change: Change | None, unit: Unit) -> Shown:
         return Shown("", float("nan"))
     star = "*" if change.p_value <= 0.05 else ""
     found = change.difference
-    return Shown(
-        f"{unit.bare(found.value, signed=True)}{star}", found.value, unit.interval(found, signed=True)
-    )
+    return Shown(f"{unit.bare(found.value, signed=True)}{star}", found.value, _spread(found, unit))
+
+
+def _spread(estimate: Estimate, unit: Unit) -> str:
+    """The interval of a difference; nothing where no question differs, of which no error can be told."""
+    return unit.interval(estimate, signed=True) if estimate.standard_error else "no question differs"
 
 
 def _costs(cell: Cell) -> list[Shown]:
