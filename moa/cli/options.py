@@ -33,6 +33,16 @@ ModelsOption = Annotated[
 ]
 
 
+DefendOption = Annotated[
+    str | None,
+    typer.Option(
+        "--defend",
+        metavar="DEFENCE",
+        help="Rewrite the last step by a defence: NAME, or 'NAME(option=value)' (`moa list defences`).",
+    ),
+]
+
+
 def read_bindings(model: list[str] | None, models: Path | None) -> Bindings:
     """The bindings that `-m` and `--models` ask for."""
     from moa.graph.bind import Bindings

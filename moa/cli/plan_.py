@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moa.cli.options import GraphArgument, ModelOption, ModelsOption, read_bindings
+from moa.cli.options import DefendOption, GraphArgument, ModelOption, ModelsOption, read_bindings
 
 if TYPE_CHECKING:
     from moa.graph.context import ContextReport
     from moa.graph.estimate import Amount, Estimate
+    from moa.graph.plan import Plan
 
 
 def command(
     graph: GraphArgument,
     model: ModelOption = None,
     models: ModelsOption = None,
+    defend: DefendOption = None,
     questions: Annotated[
         int, typer.Option("--questions", min=1, metavar="N", help="How many questions.")
     ] = 1,
@@ -34,7 +36,7 @@ def command(
 ) -> None:
     """Show the calls, tokens, money and critical path of a graph; asks no model.
 
-    Tokens are estimated at four characters each.
+    Tokens are estimated at four characters each. With --defend, what the graph takes undefended stands beside it.
     """
     import json
 
@@ -45,17 +47,22 @@ def command(
     from moa.graph.estimate import estimate
 
     bindings = read_bindings(model, models)
-    plan = compile_from(graph, bindings)
+    plan = compile_from(graph, bindings, defend)
 
     def lookup(name: str) -> Any:
         return model_spec(name, bindings.models)
 
+    def counted(plan: Plan) -> Estimate:
+        return estimate(plan, lookup, output_tokens=output_tokens, prompt_tokens=prompt_tokens, prompt=prompt)
+
     context = check_context(plan, lookup, prompt=prompt)
-    found = estimate(plan, lookup, output_tokens=output_tokens, prompt_tokens=prompt_tokens, prompt=prompt)
+    found, bare = counted(plan), counted(compile_from(graph, bindings)) if defend else None
     if as_json:
-        typer.echo(json.dumps(estimate_json(found, context, questions), ensure_ascii=False, indent=2))
+        shown = estimate_json(found, context, questions)
+        beside = {"undefended": {"calls": bare.calls, **_amounts(bare)}} if bare else {}
+        typer.echo(json.dumps(shown | beside, ensure_ascii=False, indent=2))
     else:
-        _print(found, questions)
+        _print(found, questions, bare)
     for warning in context.warnings:
         typer.echo(f"warning: {warning.message}", err=True)
     if context.mistakes:
@@ -102,7 +109,7 @@ def _times(value: float | None, times: int) -> float | None:
     return None if value is None else value * times
 
 
-def _print(found: Estimate, questions: int) -> None:
+def _print(found: Estimate, questions: int, bare: Estimate | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -112,7 +119,7 @@ def _print(found: Estimate, questions: int) -> None:
     notes = Table.grid(padding=(0, 2))
     notes.add_column(style="bold", no_wrap=True)
     notes.add_column(overflow="fold")
-    for label, text in _notes(found):
+    for label, text in [*_notes(found), *_beside(found, bare)]:
         notes.add_row(label, Text(text))
     console.print()
     console.print(notes)
@@ -216,6 +223,25 @@ def _notes(found: Estimate) -> list[tuple[str, str]]:
         names = ", ".join(found.unpriced)
         notes.append(("No price", f"{names}: give one in models.yaml (`price`)"))
     return notes
+
+
+def _beside(found: Estimate, bare: Estimate | None) -> list[tuple[str, str]]:
+    """What the same graph takes without its defence, and what the defence adds."""
+    if bare is None:
+        return []
+    amounts = [
+        ("calls", found.calls, bare.calls),
+        ("tokens in", found.prompt_tokens.expected, bare.prompt_tokens.expected),
+        ("tokens out", found.output_tokens.expected, bare.output_tokens.expected),
+    ]
+    parts = [
+        f"{_number(before)} {what} ({_number(after)} now, x{after / before:.2f})"
+        for what, after, before in amounts
+        if before and after is not None
+    ]
+    if bare.usd.expected is not None and found.usd.expected is not None:
+        parts.append(f"{_dollars(bare.usd.expected)} ({_dollars(found.usd.expected)} now)")
+    return [("Undefended", ", ".join(parts))]
 
 
 def _number(value: float | None) -> str:

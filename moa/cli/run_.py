@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moa.cli.options import GraphArgument, ModelOption, ModelsOption, read_bindings
+from moa.cli.options import DefendOption, GraphArgument, ModelOption, ModelsOption, read_bindings
 from moa.cli.session import (
     DollarsOption,
     NoStoreOption,
@@ -34,6 +34,7 @@ def command(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question, or - for standard input.")],
     model: ModelOption = None,
     models: ModelsOption = None,
+    defend: DefendOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object: answer, usage, cost, nodes, warnings.")
     ] = False,
@@ -50,7 +51,7 @@ def command(
     from moa.cli.progress import Display
 
     bindings = read_bindings(model, models)
-    plan = compile_from(graph, bindings)
+    plan = compile_from(graph, bindings, defend)
     question = _read_prompt(prompt)
     check_before_asking(plan, bindings, question)
     with Display(live=at_terminal() and not as_json) as display:

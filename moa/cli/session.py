@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from moa.graph.plan import Plan
     from moa.run.events import Listener
     from moa.run.runner import Runner
+    from moa.spec.graph import GraphSpec
+    from moa.spec.loader import Located
 
 T = TypeVar("T")
 
@@ -41,16 +43,25 @@ TimeoutOption = Annotated[
 ]
 
 
-def compile_from(graph: str, bindings: Bindings | None) -> Plan:
+def compile_from(graph: str, bindings: Bindings | None, defence: str | None = None) -> Plan:
     """The plan of a catalogue name or a file, every mistake with its position.
 
-    Without `bindings` the slots stay slots: for looking at, not for running.
+    Without `bindings` the slots stay slots: for looking at, not for running. A `defence` rewrites the last step.
     """
     from moa.graph.compile import compile_graph
     from moa.spec.catalogue import load_graph
 
     located = load_graph(graph)
+    if defence is not None:
+        return compile_graph(defended(located, defence), bindings, near=located.folder)
     return compile_graph(located.spec, bindings, near=located.folder, locate=located.document.problem)
+
+
+def defended(located: Located[GraphSpec], defence: str) -> GraphSpec:
+    """The graph with its last step rewritten as `--defend` says."""
+    from moa.graph.defend import defend, read_defence
+
+    return defend(located.spec, read_defence(defence).spec, near=located.folder)
 
 
 def check_before_asking(plan: Plan, bindings: Bindings, prompt: str | None = None) -> None:

@@ -6,41 +6,48 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moa.cli.options import DefendOption
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from moa.evaluate.tasks import About
-    from moa.graph.plan import Plan
 
 
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name of the catalogue, or a path.")],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", metavar="KIND", help="agents, graphs, defences or evals, where several have NAME."),
+        typer.Option(
+            "--kind", metavar="KIND", help="agents, graphs, defences or evals, where several have NAME."
+        ),
     ] = None,
+    defend: DefendOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print the YAML of an agent, a graph or an evaluation, its source, and who hears whom or what it needs.
+    """Print the YAML of an agent, a graph, a defence or an evaluation, its source, and who hears whom or what it needs.
 
     What is added to the file stands in comments, so the output is the start of a file of your own.
     """
     import json
 
+    from moa.cli.session import compile_from
     from moa.cli.wiring import wiring_json, wiring_lines
     from moa.spec.catalogue import entry_at, find_any
     from moa.spec.loader import read_text
 
-    found = find_any(name, kind)
+    found = find_any(name, "graphs" if defend else kind)
     entry, text = entry_at(found.kind, found.path), read_text(found.path)
-    plan = _plan(found.path) if found.kind == "graphs" else None
+    plan = compile_from(str(found.path), None, defend) if found.kind == "graphs" else None
+    text = _defended(found.path, defend) if defend else text
     known = _about(found.path) if found.kind == "evals" else None
     if as_json:
         shown = entry._asdict() | {"path": str(entry.path), "yaml": text}
         more = wiring_json(plan) if plan else known._asdict() if known else {}
         typer.echo(json.dumps(shown | more, indent=2, ensure_ascii=False))
         return
-    _print_yaml(f"# {entry.path}\n{text.rstrip()}\n")
+    by = f", defended by {defend}" if defend else ""
+    _print_yaml(f"# {entry.path}{by}\n{text.rstrip()}\n")
     comments = [f"source: {entry.source}"] if entry.source else []
     comments += ["", *wiring_lines(plan)] if plan else []
     comments += _about_lines(known) if known else []
@@ -48,13 +55,13 @@ def command(
         typer.echo("\n".join(["", *(f"# {line}".rstrip() for line in comments)]))
 
 
-def _plan(path: Path) -> Plan:
-    """The graph's concrete nodes, its slots not bound."""
-    from moa.graph.compile import compile_graph
+def _defended(path: Path, defence: str) -> str:
+    """The file of the graph with its last step rewritten."""
+    from moa.cli.session import defended
+    from moa.spec.build import yaml_of
     from moa.spec.catalogue import load_graph
 
-    located = load_graph(str(path))
-    return compile_graph(located.spec, near=path, locate=located.document.problem)
+    return yaml_of(defended(load_graph(str(path)), defence))
 
 
 def _about(path: Path) -> About:

@@ -17,7 +17,7 @@ from moa.graph.part import Part
 from moa.graph.round import group_graph
 from moa.spec.agent import AgentSpec, Sampling
 from moa.spec.build import read_value, spec_from
-from moa.spec.defence import FINAL, REFERENCES, DefenceNode, DefenceSpec
+from moa.spec.defence import FINAL, REFERENCES, DefenceNode, DefenceSpec, filled
 from moa.spec.graph import GraphSpec, NodeSpec
 from moa.spec.words import nearest
 
@@ -66,7 +66,7 @@ def read_defence(text: str) -> Defence:
             hint = f"did you mean `{meant}`?" if meant else f"it has {', '.join(known) or 'none'}"
             raise UsageError(f"the defence `{located.spec.name}` has no option `{option}`; {hint}")
     data = {**located.document.data, "name": located.spec.name, "vars": {**known, **options}}
-    return Defence(_shown(located.spec.name, options), spec_from(DefenceSpec, data))
+    return Defence(_shown(located.spec.name, options), spec_from(DefenceSpec, filled(data)))
 
 
 def _options(text: str, inside: str) -> dict[str, JsonValue]:
@@ -131,8 +131,13 @@ class _Splice:
                 nodes[name] = node
             else:
                 nodes |= {self.names[own]: self._node(line) for own, line in self.defence.nodes.items()}
-        name = f"{self.spec.name}+{self.defence.name}" if self.defence.name else self.spec.name
-        return self.spec.model_copy(update={"name": name, "nodes": _useful(nodes, self.name)})
+        about = {
+            "name": f"{self.spec.name}+{self.defence.name}" if self.defence.name else self.spec.name,
+            "description": f"{self.spec.name or 'A graph'}, its last step rewritten. {self.defence.description}".strip(),
+            "answer": self.name if self.spec.answer is not None else None,
+        }
+        given = {name: value for name, value in about.items() if value is not None}
+        return self.spec.model_copy(update={**given, "nodes": _useful(nodes, self.name)})
 
     def _names(self) -> dict[str, str]:
         """The name of each node of the defence in the graph."""

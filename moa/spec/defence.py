@@ -51,9 +51,7 @@ class DefenceSpec(Spec):
     @classmethod
     def _fill_in(cls, data: Any) -> Any:
         vars = data.get("vars") if isinstance(data, dict) else None
-        if not isinstance(data, dict) or not isinstance(vars or {}, dict):
-            return data
-        return {**data, "nodes": _filled(data.get("nodes"), vars or {}, "nodes")}
+        return filled(data) if isinstance(data, dict) and isinstance(vars or {}, dict) else data
 
     @model_validator(mode="after")
     def _hears_and_answers(self) -> DefenceSpec:
@@ -88,6 +86,11 @@ class DefenceSpec(Spec):
         return {
             name for node in self.nodes.values() for group in node.input_groups().values() for name in group
         }
+
+
+def filled(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A defence file with its variables put in; raises `ValueError` for one that it does not declare."""
+    return {**data, "nodes": _filled(data.get("nodes"), data.get("vars") or {}, "nodes")}
 
 
 def hears_references(data: Mapping[str, Any]) -> bool:
