@@ -31,4 +31,10 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
             web.get("/readyz", readyz),
         ]
     )
+    app.on_response_prepare.append(_unsigned)
     return app
+
+
+async def _unsigned(request: web.Request, response: web.StreamResponse) -> None:
+    """Say nothing of versions."""
+    response.headers["server"] = "moa"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,13 @@ from moa.serve.context import Context
 from moa.serve.house import HOUSE, House, Served, Settings
 from moa.serve.listen import Stop, listen
 from tests.support.backends import Scripted
+
+
+async def until(true: Callable[[], bool], seconds: float = 2.0) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110  nothing tells of it: what is watched is the server's own state
+            await asyncio.sleep(0.01)
 
 
 @dataclass
