@@ -8,6 +8,7 @@ them around a backend of its own.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any, Protocol, runtime_checkable
@@ -37,6 +38,16 @@ class Delta:
 
 
 Emit = Callable[[Delta], None]
+
+
+def from_afar(emit: Emit) -> Emit:
+    """The same listener for another thread: it hears in the loop that runs here, in order."""
+    loop = asyncio.get_running_loop()
+
+    def told(delta: Delta) -> None:
+        loop.call_soon_threadsafe(emit, delta)
+
+    return told
 
 
 class Trip:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from moa.backends.base import Completion, Delta, Emit, Message, Request
+from moa.backends.base import Completion, Delta, Emit, Message, Request, from_afar
 from moa.backends.counting import load_tokenizer
 from moa.backends.failures import Told, overflow
 from moa.backends.labels import label_ids
 from moa.backends.vllm.engine import Engine
-from moa.backends.vllm.gathering import Gathering, plain
+from moa.backends.vllm.gathering import Gathering
 from moa.backends.vllm.options import read_settings
+from moa.backends.vllm.reasoning import Reasoning
 from moa.backends.vllm.sampling import Asked, read_params
 from moa.backends.vllm.window import stated_window
 from moa.errors import (
@@ -64,7 +65,7 @@ class Vllm:
             BackendTimeoutError: after `request.timeout` seconds.
         """
         asked = read_params(self.name, {**self.spec.body, **request.params})
-        job = _Job(self, request, asked, emit and _from_afar(emit))
+        job = _Job(self, request, asked, emit and from_afar(emit))
         try:
             async with asyncio.timeout(request.timeout) as limit:
                 return await self.engine.run(job, request.trip)
@@ -162,7 +163,7 @@ class _Job:
         if room < 1:
             raise _overflow(name, llm.model_config.max_model_len)
         sampling = await self._sampling(llm, min(self.asked.longest or room, room))
-        gathering = Gathering(request.n)
+        gathering = Gathering(request.n, self._reasoning(llm))
         if request.n == 1 or sampling["temperature"] > 0:
             await self._gather(llm, prompt, sampling, gathering)
         else:
@@ -170,7 +171,13 @@ class _Job:
             async with asyncio.TaskGroup() as group:
                 for index in range(request.n):
                     group.create_task(self._gather(llm, prompt, sampling, gathering, index))
-        return Completion(gathering.choices(name, plain), self.backend.spec.model)
+        return Completion(gathering.choices(name), self.backend.spec.model)
+
+    def _reasoning(self, llm: Any) -> Reasoning | None:
+        parser = self.backend.spec.options.get("reasoning_parser")
+        if not parser:
+            return None
+        return Reasoning(llm, str(parser), self.asked.template, self.request.messages)
 
     async def _render(self, llm: Any) -> Any:
         from vllm.renderers.params import ChatParams
@@ -240,16 +247,6 @@ def _encoder(tokenizer: Any) -> Any:
         return list(tokenizer.encode(text, add_special_tokens=False))
 
     return encode
-
-
-def _from_afar(emit: Emit) -> Emit:
-    """The same listener for another thread: it hears in its own loop, in order."""
-    loop = asyncio.get_running_loop()
-
-    def told(delta: Delta) -> None:
-        loop.call_soon_threadsafe(emit, delta)
-
-    return told
 
 
 def _refusal(name: str, said: str) -> BackendError:

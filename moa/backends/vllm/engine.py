@@ -10,7 +10,8 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -25,8 +26,11 @@ QUIET = {
     "TORCH_LOGS": "-torch",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1",
 }
-"""Variables that are set where the user has not: no log on the terminal, no report to anybody."""
+"""Variables that are set where the user has not: no log on the terminal, no report to anybody, a quick end."""
+UNWARNED = "ignore::FutureWarning,ignore::UserWarning"
+"""What the engine's own processes do not print."""
 DEFAULTS = {"scheduling_policy": "priority", "disable_log_stats": True, "use_tqdm_on_load": False}
 """Arguments of the engine that differ from vLLM's own defaults, where the user did not choose."""
 LONGEST = 300
@@ -166,13 +170,15 @@ class Engine:
         check_arguments(name, arguments, frozenset(field.name for field in fields(AsyncEngineArgs)))
         if current_platform.is_cpu():
             arguments = on_cpu(arguments)
-        chosen = AsyncEngineArgs(model=self.settings.model, **(DEFAULTS | arguments))
+        self.starts += 1
         try:
-            engine = AsyncLLM.from_engine_args(chosen)
+            with _variable("PYTHONWARNINGS", UNWARNED):
+                # Not held by a name here: vLLM keeps this frame, and the engine must not outlive its stop.
+                return AsyncLLM.from_engine_args(
+                    AsyncEngineArgs(model=self.settings.model, **(DEFAULTS | arguments))
+                )
         except Exception as error:  # noqa: BLE001  vLLM's own kinds of errors are many, and change
             raise UsageError(f"{name}: vLLM cannot start: {_line(error)}") from None
-        self.starts += 1
-        return engine
 
     async def _shut_down(self) -> None:
         llm, self._llm = self._llm, None
@@ -193,8 +199,21 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable that is not set for the processes that begin meanwhile."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+
+
 def _line(error: Exception) -> str:
-    """The first lines of a long error in one, cut where they say no more."""
+    """An error in one line of bearable length."""
     said = " ".join(str(error).split()) or type(error).__name__
     return said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import JsonValue
 
 from moa.backends.base import Choice, Delta, Usage
+from moa.backends.vllm.reasoning import Reasoning
 from moa.errors import ServerFailedError
 
 FINISH = {"stop": "stop", "length": "length", "repetition": "stop"}
-Reason = Callable[[str], tuple[str | None, str]]
-"""Splits a whole text into a model's notes to itself and its answer."""
 
 
 class Gathering:
-    """The outputs of one request with `n` samples: whole ones (`FINAL_ONLY`) or pieces (`DELTA`)."""
+    """The outputs of one request with `n` samples: whole ones (`FINAL_ONLY`) or pieces (`DELTA`).
 
-    def __init__(self, n: int) -> None:
+    `reasoning` tells a model's notes to itself from its answers.
+    """
+
+    def __init__(self, n: int, reasoning: Reasoning | None = None) -> None:
+        self.reasoning = reasoning
         self.texts = [""] * n
-        self.tokens = [0] * n
+        self.tokens: list[list[int]] = [[] for _ in range(n)]
         self.finish: list[str | None] = [None] * n
         self.logprobs: list[list[Any]] = [[] for _ in range(n)]
         self.prompt_tokens = 0
@@ -37,31 +40,34 @@ class Gathering:
         for piece in output.outputs:
             index = first + piece.index
             self.texts[index] += piece.text
-            self.tokens[index] += len(piece.token_ids)
+            self.tokens[index] += piece.token_ids
             self.logprobs[index] += zip(piece.token_ids, piece.logprobs or (), strict=False)
             self.finish[index] = piece.finish_reason or self.finish[index]
-            if piece.text:
-                deltas.append(Delta(index, piece.text))
-        return deltas
+            deltas.append(self._delta(index, piece))
+        return [delta for delta in deltas if delta.text or delta.reasoning]
 
-    def choices(self, name: str, reason: Reason) -> tuple[Choice, ...]:
+    def choices(self, name: str) -> tuple[Choice, ...]:
         """The samples; raises `ServerFailedError` where one of them did not end."""
-        return tuple(self._choice(name, index, reason) for index in range(len(self.texts)))
+        return tuple(self._choice(name, index) for index in range(len(self.texts)))
 
-    def _choice(self, name: str, index: int, reason: Reason) -> Choice:
+    def _delta(self, index: int, piece: Any) -> Delta:
+        if self.reasoning is None:
+            return Delta(index, piece.text)
+        reasoning, text = self.reasoning.feed(index, piece.text, piece.token_ids)
+        return Delta(index, text, reasoning=reasoning)
+
+    def _choice(self, name: str, index: int) -> Choice:
         finish = self.finish[index]
         if finish not in FINISH:
             raise ServerFailedError(f"{name}: vLLM ended a reply with {finish or 'nothing'!r}")
-        first = index == 0
-        reasoning, text = reason(self.texts[index])
-        return Choice(
-            text,
-            FINISH[finish],
-            reasoning,
-            self._logprobs_of(index),
-            None,
-            Usage(self.prompt_tokens * first, self.tokens[index], self.cached_tokens * first),
-        )
+        prompt, cached = (self.prompt_tokens, self.cached_tokens) if index == 0 else (0, 0)
+        text, tokens = self.texts[index], self.tokens[index]
+        if self.reasoning is None:
+            usage = Usage(prompt, len(tokens), cached)
+            return Choice(text, FINISH[finish], None, self._logprobs_of(index), None, usage)
+        notes, text = self.reasoning.split(text)
+        usage = Usage(prompt, len(tokens), cached, self.reasoning.count(tokens))
+        return Choice(text, FINISH[finish], notes or None, self._logprobs_of(index), None, usage)
 
     def _logprobs_of(self, index: int) -> JsonValue:
         told: dict[str, JsonValue] = {}
@@ -92,8 +98,3 @@ def told_prompt(places: Iterable[Mapping[int, Any] | None]) -> Iterable[JsonValu
 def _told(token: Any) -> dict[str, JsonValue]:
     text = token.decoded_token or ""
     return {"token": text, "logprob": float(token.logprob), "bytes": list(text.encode())}
-
-
-def plain(text: str) -> tuple[None, str]:
-    """A text without notes."""
-    return None, text

@@ -1,0 +1,101 @@
+"""`kill -9` of vLLM's engine in the middle of a batch: one restart, then a named end; nothing answered is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.vllm import folder, needs_vllm
+
+QUESTIONS = 12
+
+
+def write_inputs(here: Path) -> None:
+    (here / "models.yaml").write_text(
+        json.dumps(
+            {
+                "models": {
+                    "small": {
+                        "provider": "vllm",
+                        "model": folder(),
+                        "sampling": {"body": {"ignore_eos": True}, "max_tokens": 60},
+                        "limits": {"concurrency": 2},
+                        "options": {"dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8},
+                    }
+                }
+            }
+        )
+    )
+    lines = [json.dumps({"instruction": f"Question number {number}?"}) for number in range(QUESTIONS)]
+    (here / "questions.jsonl").write_text("\n".join(lines) + "\n")
+
+
+async def start(here: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "moa", "batch", "single", "questions.jsonl", "--out", "out.jsonl",
+        "--models", "models.yaml", "-m", "small", "--store", "store.sqlite",
+        cwd=here, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+
+
+def stored(here: Path) -> int:
+    path = here / "store.sqlite"
+    if not path.exists():
+        return 0
+    with sqlite3.connect(path) as db:
+        known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'responses'").fetchone()
+        found = int(db.execute("SELECT COUNT(*) FROM responses").fetchone()[0]) if known else 0
+    db.close()
+    return found
+
+
+def engines(process: asyncio.subprocess.Process) -> list[int]:
+    """The processes of the engine that are alive below this one."""
+    import psutil
+
+    below = psutil.Process(process.pid).children(recursive=True)
+    return [one.pid for one in below if "EngineCore" in one.name() or "EngineCore" in " ".join(one.cmdline())]
+
+
+async def kill_after(here: Path, process: asyncio.subprocess.Process, answers: int) -> int:
+    """Kill the engine once this many answers are stored; how many were."""
+    async with asyncio.timeout(200):
+        while (count := stored(here)) < answers or not engines(process):
+            assert process.returncode is None, (await process.stderr.read()).decode()  # type: ignore[union-attr]
+            await asyncio.sleep(0.1)
+    for pid in engines(process):
+        os.kill(pid, signal.SIGKILL)
+    return count
+
+
+@needs_vllm
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_an_engine_that_dies_twice_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    process = await start(tmp_path)
+    first = await kill_after(tmp_path, process, 2)
+    second = await kill_after(tmp_path, process, first + 2)
+    assert process.stderr is not None
+    said = (await process.stderr.read()).decode()
+    assert await process.wait() != 0
+    assert "the engine died, and again after a restart" in said
+    assert "Traceback" not in said
+    kept = stored(tmp_path)
+    assert second <= kept < QUESTIONS
+
+    again = await start(tmp_path)
+    assert again.stderr is not None
+    said = (await again.stderr.read()).decode()
+    assert await again.wait() == 0, said
+    assert stored(tmp_path) == QUESTIONS
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(rows) == QUESTIONS and all(row["output"] for row in rows)

@@ -1,0 +1,69 @@
+"""Whether vLLM can run here, and the small model as it reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from moa.backends.weights import find
+from tests.support.unpacked import unpack
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+MISSING = (
+    "" if find_spec("vllm") else "vLLM is not installed; scripts/vllm-cpu.sh makes an environment with it"
+)
+"""What is missing here, in words; empty when the engine can run."""
+SMALL = {
+    "dtype": "float32",
+    "max_model_len": 2048,
+    "max_num_seqs": 24,
+    "disable_log_stats": False,
+    "structured_outputs_config": {"disable_any_whitespace": True},
+}
+"""Options for the small model: exact arithmetic, counters that can be read, forms without endless blank lines."""
+
+
+def needs_vllm(test: Test) -> Test:
+    """Mark a test that runs vLLM's engine: skipped where it is not installed."""
+    marks = (
+        pytest.mark.vllm,
+        pytest.mark.timeout(300),
+        pytest.mark.skipif(bool(MISSING), reason=MISSING),
+        # A stopped engine leaves sockets to the garbage collector.
+        pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning"),
+        pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    )
+    for mark in marks:
+        test = cast(Test, mark(test))
+    return test
+
+
+@cache
+def folder() -> str:
+    """The small model as a folder of Hugging Face's kind; written once, then kept in the temporary folder."""
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    gguf = find("smollm2-135m").path
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return str(unpack(gguf, Path(tempfile.gettempdir()) / f"moa-unpacked-{digest[:16]}"))
+
+
+def counter(name: str) -> float:
+    """The sum of one of the engine's own metrics over all engines of this process, such as `num_requests_running`."""
+    from prometheus_client import REGISTRY
+
+    return sum(
+        float(sample.value)
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        if sample.name in (f"vllm:{name}", f"vllm:{name}_total")
+    )
