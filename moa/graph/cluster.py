@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 from moa.graph.plan import Plan, PlanNode
 
-Role = Literal["proposer", "aggregator", "selector", "agent"]
-ROLES: tuple[Role, ...] = ("proposer", "aggregator", "selector", "agent")
+Role = Literal["proposer", "aggregator", "selector", "agent", "deceiver"]
+ROLES: tuple[Role, ...] = ("proposer", "aggregator", "selector", "agent", "deceiver")
 MOST_LINES = 40
 """Lines between two clusters that are drawn one by one; more of them become one thick line."""
 
@@ -53,7 +53,9 @@ class Link:
 
 
 def role_of(node: PlanNode) -> Role:
-    """The colour of a node: who hears nothing proposes, who hears references aggregates."""
+    """The colour of a node: who hears nothing proposes, who hears references aggregates, whom an attack sent deceives."""
+    if node.deceives:
+        return "deceiver"
     if node.select is not None:
         return "selector"
     if not node.inputs:
