@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moa.errors import SpecError, UsageError
 from moa.evaluate.deception.attacks import Attack, attacked, read_attack
+from moa.evaluate.deception.matrix import BREAKDOWN, NONE
 from moa.evaluate.entrants import Altered
 from moa.graph.defend import Defence, defend, read_defence, split_defences
 from moa.graph.layers import layers
@@ -17,8 +18,6 @@ from moa.spec.evaluation import EvalSpec
 from moa.spec.graph import GraphSpec
 from moa.spec.words import nearest
 
-NONE = "none"
-"""The attack and the defence that change nothing."""
 OF_OPTIONS = frozenset({"options", "lettered", "target"})
 """What an agent is given that deceives about the options of a question."""
 
@@ -53,7 +52,11 @@ class Grid:
         for attack in (None, *self._attacks(spec, plan)):
             for name, graph in defended:
                 if attack is not None or name != NONE:
-                    made = graph if attack is None else attacked(graph, attack.facing(name))
+                    made = (
+                        graph
+                        if attack is None
+                        else attacked(graph, attack.under(self.spec.protocol).facing(name))
+                    )
                     yield Altered(made, attack.name if attack else None, None if name == NONE else name)
 
     def _defended(self, spec: GraphSpec, defence: Defence, near: Path | None) -> GraphSpec:
@@ -81,7 +84,7 @@ class Grid:
         role = self.breakdown.role or ("opposer" if has_options(self.spec) else "deceiver")
         order = self._order(plan)
         for size in range(1, len(order) + 1):
-            yield f"breakdown:{size}:{role}", ",".join(f"{node}={role}" for node in order[:size])
+            yield f"{BREAKDOWN}{size}:{role}", ",".join(f"{node}={role}" for node in order[:size])
 
     def _order(self, plan: Plan) -> Sequence[str]:
         assert self.breakdown is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from moa.evaluate.deception.heard import Column, read_column
 from moa.evaluate.folder import Folder
@@ -16,6 +17,8 @@ from moa.evaluate.standings import Board, Figure, Pair, Row
 
 NONE = "none"
 """What stands for no attack and for no defence."""
+BREAKDOWN = "breakdown:"
+"""How the names of a breakdown's attacks begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,16 @@ class Matrix:
                     if len(sets[chain[-1]]) == len(nodes) - 1 and sets[chain[-1]].items() <= nodes.items()
                 ]
                 if smaller:
-                    chains[attack] = (*max(smaller, key=len), attack)
-        return max(chains.values(), key=len)
+                    # Of equally long ways the one that was asked for as a breakdown.
+                    best = max(smaller, key=lambda chain: (len(chain), chain[-1].startswith(BREAKDOWN)))
+                    chains[attack] = (*best, attack)
+        return max(chains.values(), key=lambda chain: (len(chain), chain[-1].startswith(BREAKDOWN)))
+
+    @property
+    def turning(self) -> tuple[str, ...]:
+        """The nodes that turn along the chain, in order."""
+        sets = [self.cells[attack, NONE].deceivers for attack in self.chain]
+        return tuple(node for before, after in pairwise(sets) for node in after if node not in before)
 
     def listed(self) -> Iterator[Cell]:
         """Every cell, attack by attack."""

@@ -115,9 +115,8 @@ def _breakdown(matrix: Matrix, known: Insights, unit: Unit, suffix: str) -> Iter
     ]
     falls = [fall for fall in falls if fall.steps]
     behind = next((fall for fall in falls if fall.name == NONE), None)
-    last = matrix.cells[chain[-1], NONE]
     caption = [
-        f"From no deceiver to {count(len(chain) - 1, 'deceiver')}, who turn in this order: {listed(list(last.deceivers), 12)}. "
+        f"From no deceiver to {count(len(chain) - 1, 'deceiver')}, who turn in this order: {listed(list(matrix.turning), 12)}. "
         "Error bars are 95% intervals; the dashed line is the graph without a defence.",
     ]
     if found := next(iter(known.breaks.values()), None):
