@@ -12,6 +12,7 @@ from moa.serve.door import forgiving, guarded, logged
 from moa.serve.health import healthz, readyz
 from moa.serve.house import HOUSE, House, Served, Settings
 from moa.serve.listing import list_models, show_model
+from moa.serve.relay import completions, embeddings
 
 
 def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None = None) -> web.Application:
@@ -25,6 +26,8 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
     app.add_routes(
         [
             web.post("/v1/chat/completions", chat_completions),
+            web.post("/v1/completions", completions),
+            web.post("/v1/embeddings", embeddings),
             web.get("/v1/models", list_models),
             web.get("/v1/models/{model:.+}", show_model),
             web.get("/healthz", healthz),

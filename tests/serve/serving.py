@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,15 +78,18 @@ async def serving(
     backends: Mapping[str, Backend] | None = None,
     grace: float = 1.0,
     run: Mapping[str, Any] | None = None,
+    plain: Sequence[str] = (),
     **settings: Any,
 ) -> AsyncIterator[Server]:
-    """Serve graphs through the very code that `moa serve` runs."""
+    """Serve graphs, and models by themselves, through the very code that `moa serve` runs."""
     backends = backends or {"panel": Scripted(), "sink": Scripted()}
     lines: list[Mapping[str, Any]] = []
     events: list[tuple[Context, Any]] = []
     async with Runner(backends=backends, **(run or {})) as runner:
         plans = [graph.plan(runner.models) for graph in graphs or (duo(),)]
         served = [Served(plan.name, plan) for plan in plans]
+        for model in plain:
+            served.append(Served(model, alone(model).plan(runner.models), "model"))
         chosen = Settings(
             **{
                 "log": lines.append,
