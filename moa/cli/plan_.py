@@ -9,6 +9,7 @@ import typer
 from moa.cli.options import DefendOption, GraphArgument, ModelOption, ModelsOption, read_bindings
 
 if TYPE_CHECKING:
+    from moa.evaluate.deception.promise import Promise
     from moa.graph.context import ContextReport
     from moa.graph.estimate import Amount, Estimate
     from moa.graph.plan import Plan
@@ -57,12 +58,15 @@ def command(
 
     context = check_context(plan, lookup, prompt=prompt)
     found, bare = counted(plan), counted(compile_from(graph, bindings)) if defend else None
+    promised = _promise(plan)
     if as_json:
         shown = estimate_json(found, context, questions)
+        if promised is not None:
+            shown["withstands"] = _promise_json(promised)
         beside = {"undefended": {"calls": bare.calls, **_amounts(bare)}} if bare else {}
         typer.echo(json.dumps(shown | beside, ensure_ascii=False, indent=2))
     else:
-        _print(found, questions, bare)
+        _print(found, questions, bare, promised)
     for warning in context.warnings:
         typer.echo(f"warning: {warning.message}", err=True)
     if context.mistakes:
@@ -93,6 +97,32 @@ def estimate_json(found: Estimate, context: ContextReport, questions: int) -> di
     }
 
 
+def _promise(plan: Plan) -> Promise | None:
+    """What a vote over subsets certifies; None for other graphs, and without numpy, which counts it."""
+    select = plan.by_id[plan.answer].select
+    if select is None or select.name != "majority":
+        return None
+    try:
+        from moa.evaluate.deception.promise import promise
+    except ModuleNotFoundError as missing:
+        if missing.name != "numpy":
+            raise
+        return None
+    return promise(plan)
+
+
+def _promise_json(found: Promise) -> dict[str, Any]:
+    return {
+        "references": found.certifiable,
+        "agents": found.agents,
+        "of": len(found.references),
+        "ballots": found.ballots,
+        "sizes": [
+            {"size": row.size, "calls": row.calls, "references": row.certifiable} for row in found.sizes
+        ],
+    }
+
+
 def _amounts(holder: Any, times: int = 1) -> dict[str, Any]:
     amounts: dict[str, Amount] = {
         "prompt_tokens": holder.prompt_tokens,
@@ -109,7 +139,7 @@ def _times(value: float | None, times: int) -> float | None:
     return None if value is None else value * times
 
 
-def _print(found: Estimate, questions: int, bare: Estimate | None = None) -> None:
+def _print(found: Estimate, questions: int, bare: Estimate | None, promised: Promise | None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -119,7 +149,7 @@ def _print(found: Estimate, questions: int, bare: Estimate | None = None) -> Non
     notes = Table.grid(padding=(0, 2))
     notes.add_column(style="bold", no_wrap=True)
     notes.add_column(overflow="fold")
-    for label, text in [*_notes(found), *_beside(found, bare)]:
+    for label, text in [*_notes(found), *_beside(found, bare), *_withstands(promised)]:
         notes.add_row(label, Text(text))
     console.print()
     console.print(notes)
@@ -223,6 +253,14 @@ def _notes(found: Estimate) -> list[tuple[str, str]]:
         names = ", ".join(found.unpriced)
         notes.append(("No price", f"{names}: give one in models.yaml (`price`)"))
     return notes
+
+
+def _withstands(promised: Promise | None) -> list[tuple[str, str]]:
+    if promised is None:
+        return []
+    from moa.evaluate.deception.promise import described
+
+    return [("Withstands", described(promised))]
 
 
 def _beside(found: Estimate, bare: Estimate | None) -> list[tuple[str, str]]:

@@ -113,3 +113,23 @@ def test_mistakes_have_their_place_in_the_file(moa: Caller, tmp_path: Path) -> N
     called = moa("plan", "bad.yaml")
     assert called.code == 2
     assert called.err == "bad.yaml:3:51: no node is called `draft`; did you mean `drafts`?\n"
+
+
+def test_a_vote_over_subsets_says_what_it_withstands_and_which_size_would_withstand_more(moa: Caller) -> None:
+    called = moa("plan", "moa-lite", "--defend", "dropout-vote")
+    notes = " ".join(called.out.split())
+    assert "63 equal ballots withstand 0 of 6 corrupted references" in notes
+    assert "subsets of size 2 would withstand 1, for 15 calls" in notes
+    deep = " ".join(moa("plan", "moa", "--defend", "dropout-vote(size=1)").out.split())
+    assert "withstand 2 of 6 corrupted references, but no corrupted agent of an earlier layer" in deep
+    assert "ithstand" not in moa("plan", "moa-lite").out
+
+
+def test_json_has_what_each_size_of_subsets_costs_and_withstands(moa: Caller) -> None:
+    plan = json.loads(moa("plan", "moa-lite", "--defend", "dropout-vote(size=2)", "--json").out)
+    found = plan["withstands"]
+    assert (found["references"], found["agents"], found["of"], found["ballots"]) == (1, 1, 6, 15)
+    assert [(row["size"], row["calls"], row["references"]) for row in found["sizes"]] == [
+        (1, 6, 2), (2, 15, 1), (3, 20, 0), (4, 15, 0), (5, 6, 0), (6, 1, 0),
+    ]  # fmt: skip
+    assert "withstands" not in json.loads(moa("plan", "moa-lite", "--json").out)

@@ -113,10 +113,14 @@ def certify(
 
 
 def certifiable(
-    subsets: Sequence[Subset], references: int, *, agents: Sequence[Collection[int]] | None = None
+    subsets: Sequence[Subset],
+    references: int,
+    *,
+    agents: Sequence[Collection[int]] | None = None,
+    most_sets: int = MOST_SETS,
 ) -> int:
     """The certificate of a unanimous vote over these subsets: what no vote over them can exceed."""
-    found = certify(subsets, [0] * len(subsets), references, agents=agents)
+    found = certify(subsets, [0] * len(subsets), references, agents=agents, most_sets=most_sets)
     return 0 if found is None else found.k
 
 
