@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pydantic_core import PydanticSerializationError, to_json
@@ -23,6 +23,7 @@ from moa.backends.providers import endpoint
 from moa.backends.quirks import Quirks
 from moa.backends.redact import Secret
 from moa.backends.replies import Gathering, Malformed, parse, read_completion
+from moa.backends.sleeping import lay_down, wake_up
 from moa.backends.wire import Answer, Wire
 from moa.errors import (
     BackendError,
@@ -55,6 +56,10 @@ class HttpOptions(Spec):
     """Seconds without a byte after which a reply counts as stalled."""
     priority: bool = False
     """Send each request's distance to the answer as vLLM's `priority` (needs its priority scheduling)."""
+    sleep: Literal[1, 2] | None = None
+    """The level of vLLM's sleep mode in which the engine rests while another model of its device is asked."""
+    known_as: str = Field("", max_length=4096)
+    """What the store knows the model by in the place of its address, where the address may change."""
 
 
 class OpenAICompatible:
@@ -82,7 +87,7 @@ class OpenAICompatible:
         self._options = read_options(HttpOptions, spec)
         self._session = session
         self._environ = environ
-        root = URL(self._endpoint.base_url)
+        root = self._root = URL(self._endpoint.base_url)
         self._chat, self._models = joined(root, "chat/completions"), joined(root, "models")
         preset = self._endpoint.preset
         self._quirks = Quirks(self.name, preset, official=self._endpoint.base_url == preset.base_url)
@@ -123,6 +128,21 @@ class OpenAICompatible:
     def wire(self) -> Wire:
         """The way to the server, for what the chat API does not cover."""
         return self._wire or self._connected()
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether the engine rests while another model of its device is asked."""
+        return self._options.sleep is not None
+
+    async def rest(self) -> None:
+        """Let the engine sleep, so that another has the device's memory; nothing without the option `sleep`."""
+        if self._options.sleep is not None:
+            await lay_down(self.wire, self._root, self._options.sleep)
+
+    async def wake(self) -> None:
+        """Wake the engine and wait until it is awake; nothing without the option `sleep`."""
+        if self._options.sleep is not None:
+            await wake_up(self.wire, self._root, self._options.sleep)
 
     async def aclose(self) -> None:
         """Close the connections, unless they are shared."""

@@ -163,7 +163,7 @@ def identity(spec: ModelSpec) -> str:
         )
     parts: dict[str, JsonValue] = {"model": spec.model}
     if is_http(spec):
-        parts["at"] = endpoint(spec).base_url
+        parts["at"] = spec.options.get("known_as") or endpoint(spec).base_url
     else:
         parts |= {"at": spec.provider, "options": dict(spec.options)}
         if spec.file is not None:

@@ -19,6 +19,7 @@ COMMANDS = (
     "list",
     "show",
     "models",
+    "up",
     "validate",
     "schema",
     "store",

@@ -79,7 +79,7 @@ class Endpoints:
     """The endpoints of a runner, connected when first used and closed together.
 
     Models on one server share its limiter, unless a model has a `concurrency` of its own. With `by_model`
-    those of one device take turns on it.
+    those of one device take turns on it; those whose engines sleep always do.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Endpoints:
             tokens=Bucket(limits.tpm) if limits.tpm else None,
         )
         backend: Backend = Retrying(limited, self._retry, seed=self._seed)
-        if self._by_model and connected is connect_chat:
+        if connected is connect_chat and (self._by_model or getattr(origin, "sleeps", False)):
             backend = InTurn(backend, name, self._device(spec))
         return Endpoint(name, spec, backend, origin, known_as, price=spec.known_price)
 
@@ -161,10 +161,25 @@ class Endpoints:
 
     async def _swap(self, leaving: str | None, coming: str) -> None:
         """Let one model's engine rest, so that another has the device's memory."""
-        if leaving is not None and (rest := getattr(self._endpoints[leaving].origin, "rest", None)):
+        if leaving is None:
+            await self._rest_others(self._endpoints[coming].spec)
+        elif _one_engine(self._endpoints[leaving].spec, self._endpoints[coming].spec):
+            return
+        elif rest := getattr(self._endpoints[leaving].origin, "rest", None):
             await rest()
         if wake := getattr(self._endpoints[coming].origin, "wake", None):
             await wake()
+
+    async def _rest_others(self, coming: ModelSpec) -> None:
+        """Lay down the engines of a device that an earlier run may have left awake."""
+        for name, spec in self._models.items():
+            sleeps = spec.base_url is not None and spec.options.get("sleep") is not None
+            if sleeps and spec.device == coming.device and not _one_engine(spec, coming):
+                backend = connect(model_spec(name, self._models))
+                try:
+                    await backend.rest()  # type: ignore[attr-defined]
+                finally:
+                    await backend.aclose()
 
     def _limiter(self, spec: ModelSpec, origin: Backend) -> AdaptiveLimiter:
         fixed = spec.limits.concurrency or getattr(origin, "concurrency", None)
@@ -173,3 +188,8 @@ class Endpoints:
         if key not in self._limiters:
             self._limiters[key] = AdaptiveLimiter(fixed)
         return self._limiters[key]
+
+
+def _one_engine(one: ModelSpec, other: ModelSpec) -> bool:
+    """Whether two models are one server's, such as a model and its adapter."""
+    return one.base_url is not None and one.base_url == other.base_url

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moa.backends.base import Message
+from moa.backends.upheld import state_folder
 from moa.errors import StoreError
 from moa.run.absence import MOST, Absence
 from moa.run.database import MEMORY, OpenFile, ReadOnlyFile, explain, explained, open_again, open_writable
@@ -73,7 +73,7 @@ class Store:
         """`$MOA_STORE`, or `moa/store.sqlite` where this system keeps an application's state."""
         if chosen := os.environ.get("MOA_STORE"):
             return Path(chosen).expanduser()
-        return _state_folder() / "moa" / "store.sqlite"
+        return state_folder() / "store.sqlite"
 
     @property
     def readonly(self) -> bool:
@@ -204,13 +204,3 @@ def _release(source: Source, writer: Writer | None) -> None:
             writer.close()
     finally:
         source.close()
-
-
-def _state_folder() -> Path:
-    if chosen := os.environ.get("XDG_STATE_HOME"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    return Path.home() / ".local" / "state"

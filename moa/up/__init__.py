@@ -1,0 +1,1 @@
+"""`moa up`: engines of this machine, started and kept running for several runs."""
