@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -161,7 +162,26 @@ async def _booked(house: House, context: Context, asked: Asked, reply: Reply) ->
     for result in answers:
         if not result.usable and result.error is not None:
             raise refusal_of(result.error, detailed=house.settings.detailed)
+    _check_format(asked, answers)
     return Answered(reply, answers, tuple(result.text for result in answers))
+
+
+def _check_format(asked: Asked, answers: Sequence[NodeResult]) -> None:
+    """Refuse an answer that was to be JSON, was not cut off, and is none."""
+    wanted: Any = asked.sampling.response_format or {}
+    if wanted.get("type") in ("json_object", "json_schema"):
+        for result in answers:
+            if result.state == "ok" and not result.tool_calls and not _is_json(result):
+                message = "the model does not keep to `response_format`: its answer is not JSON"
+                raise Refusal(502, message, param="response_format", code="format_not_kept", again=False)
+
+
+def _is_json(result: NodeResult) -> bool:
+    try:
+        json.loads(result.text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def finish_reason(asked: Asked, reply: Reply, result: NodeResult) -> str:

@@ -12,7 +12,9 @@ from moa.serve.door import forgiving, guarded, logged
 from moa.serve.health import healthz, readyz
 from moa.serve.house import HOUSE, House, Served, Settings
 from moa.serve.listing import list_models, show_model
+from moa.serve.messages import count_tokens, messages
 from moa.serve.relay import completions, embeddings
+from moa.serve.responses import responses
 
 
 def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None = None) -> web.Application:
@@ -26,6 +28,9 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
     app.add_routes(
         [
             web.post("/v1/chat/completions", chat_completions),
+            web.post("/v1/responses", responses),
+            web.post("/v1/messages", messages),
+            web.post("/v1/messages/count_tokens", count_tokens),
             web.post("/v1/completions", completions),
             web.post("/v1/embeddings", embeddings),
             web.get("/v1/models", list_models),

@@ -7,6 +7,8 @@ from typing import Any
 
 from moa.backends.base import Usage
 from moa.serve.answer import Answered, Asked, Fresh, breakdown, finish_reason
+from moa.serve.refusal import Refusal
+from moa.serve.stream import DONE, events
 
 Json = dict[str, Any]
 
@@ -58,17 +60,24 @@ class ChatReply:
             **self._more(answered),
         }
 
-    def first(self) -> Iterator[Json]:
+    def first(self) -> bytes:
         """Chunks that say who speaks."""
-        for index in range(self._asked.count):
-            yield self._chunk(index, {"role": "assistant", "content": ""})
+        start = {"role": "assistant", "content": ""}
+        return events(self._chunk(index, start) for index in range(self._asked.count))
 
-    def piece(self, fresh: Fresh) -> Json:
+    def piece(self, fresh: Fresh) -> bytes:
         """A piece of an answer."""
-        return self._chunk(fresh.choice, {"content": fresh.text})
+        return events([self._chunk(fresh.choice, {"content": fresh.text})])
 
-    def last(self, answered: Answered) -> Iterator[Json]:
+    def last(self, answered: Answered) -> bytes:
         """What is left of each answer, its tool calls, why it ended, and the usage where it is wanted."""
+        return events(self._ends(answered)) + DONE
+
+    def broken(self, refusal: Refusal) -> bytes:
+        """An error in the place of what was to come."""
+        return events([refusal.to_json()])
+
+    def _ends(self, answered: Answered) -> Iterator[Json]:
         for index, (result, rest) in enumerate(zip(answered.answers, answered.rests, strict=True)):
             if rest:
                 yield self._chunk(index, {"content": rest})

@@ -1,0 +1,1 @@
+"""The page at `/`: a chat that shows an ensemble at work, and a browser of finished runs."""

@@ -1,0 +1,156 @@
+"""POST /viewer/api/ask: a question put to a graph, and everything that happens to it as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import Field, StringConstraints, ValidationError
+
+from moa.errors import MoaError
+from moa.run.events import (
+    CallRetried,
+    Event,
+    NodeFinished,
+    NodeStarted,
+    PromptMade,
+    TextArrived,
+    Warned,
+)
+from moa.run.flow import cancel_all
+from moa.run.reply import Reply
+from moa.serve.answer import Asked, plan_for
+from moa.serve.body import Fields, read_object, refusal_for
+from moa.serve.context import CONTEXT, Context
+from moa.serve.door import refused
+from moa.serve.house import HOUSE, House
+from moa.serve.refusal import Refusal, refusal_of
+from moa.serve.stream import EventStream, Feed, named
+from moa.serve.viewer.run import finished, shown_messages
+
+Json = dict[str, Any]
+Arrival = Event | Reply | Refusal
+
+
+class Turn(Fields):
+    """One message of the conversation."""
+
+    role: Literal["user", "assistant"]
+    content: Annotated[str, StringConstraints(strict=True, min_length=1)]
+
+
+class Question(Fields):
+    """What the page sends."""
+
+    graph: Annotated[str, StringConstraints(strict=True, min_length=1)]
+    messages: Annotated[list[Turn], Field(min_length=1)]
+
+
+async def ask(request: web.Request) -> web.StreamResponse:
+    """Answer as the API does, by the same keys, budgets and queues; leaving cancels the work."""
+    house, context = request.app[HOUSE], request[CONTEXT]
+    try:
+        wanted = Question.model_validate(await read_object(request))
+    except ValidationError as error:
+        raise refusal_for(error) from None
+    context.model = wanted.graph
+    asked = Asked(house.find(wanted.graph), [turn.model_dump() for turn in wanted.messages])
+    feed: Feed[Arrival] = Feed()
+    task = asyncio.create_task(_work(house, context, asked, feed))
+    try:
+        return await _tell(request, house, context, feed)
+    finally:
+        await cancel_all([task])
+
+
+async def _work(house: House, context: Context, asked: Asked, feed: Feed[Arrival]) -> None:
+    """Run the plan; the feed gets every event, then the reply or a refusal."""
+    try:
+        plan = plan_for(asked)
+        async with house.admission.place(context.tenant):
+            reply = await house.guest(context, asked.seed).answer(plan, asked.messages, watch=feed.put)
+        context.usage, context.cost = reply.usage, reply.cost
+        if house.runner.store is not None:
+            await house.runner.store.flush()
+        feed.put(reply)
+    except MoaError as error:
+        feed.put(refusal_of(error, detailed=house.settings.detailed))
+    except Exception as error:  # noqa: BLE001  the HTTP border: whoever waits for the feed must hear of it
+        told = f"{type(error).__name__}: {error}"
+        feed.put(Refusal(500, "the server failed", code="internal_error", detail=told))
+
+
+async def _tell(
+    request: web.Request, house: House, context: Context, feed: Feed[Arrival]
+) -> web.StreamResponse:
+    stream = EventStream(request)
+    writing = _Writing(house.settings.timer, detailed=house.settings.detailed)
+    while True:
+        arrivals = await feed.take(house.settings.keep_alive)
+        last = arrivals[-1] if arrivals else None
+        if isinstance(last, Refusal):
+            context.error = last.detail or last.message
+            if not stream.begun:
+                return refused(request, last)
+            context.status = last.status
+        data = named(written for each in arrivals if (written := writing.of(each)) is not None)
+        await (stream.write(data) if data else stream.comment())
+        if isinstance(last, Reply | Refusal):
+            return await stream.end()
+
+
+class _Writing:
+    """Turns what happens into what the page reads; times are seconds since the question."""
+
+    def __init__(self, timer: Callable[[], float], *, detailed: bool) -> None:
+        self._detailed = detailed
+        self._since = partial(lambda began: round(timer() - began, 4), timer())
+
+    def of(self, arrival: Arrival) -> Json | None:
+        """The event, with its `type`; None for what the page does not show."""
+        match arrival:
+            case Reply():
+                return {"type": "reply", "run": finished(arrival, detailed=self._detailed)}
+            case Refusal():
+                return {"type": "refusal", **arrival.to_json()["error"], "at": self._since()}
+            case NodeStarted():
+                return {"type": "started", "node": arrival.node, "at": self._since()}
+            case PromptMade():
+                return {
+                    "type": "prompt",
+                    "nodes": arrival.nodes,
+                    "messages": shown_messages(arrival.messages),
+                }
+            case CallRetried():
+                error = arrival.error if self._detailed else "a request failed"
+                return {
+                    "type": "retried",
+                    "nodes": arrival.nodes,
+                    "attempt": arrival.attempt,
+                    "error": error,
+                }
+            case TextArrived():
+                return {
+                    "type": "text",
+                    "node": arrival.node,
+                    "text": arrival.text,
+                    "restart": arrival.restart,
+                    "reasoning": arrival.reasoning,
+                }
+            case NodeFinished():
+                return {
+                    "type": "finished",
+                    "node": arrival.node,
+                    "state": arrival.state,
+                    "text": arrival.text,
+                    "cached": arrival.cached,
+                    "sent": arrival.usage.input_tokens,
+                    "received": arrival.usage.output_tokens,
+                    "at": self._since(),
+                }
+            case Warned() if self._detailed:
+                return {"type": "warned", "node": arrival.node, "message": arrival.message}
+        return None
