@@ -67,12 +67,13 @@ def _curve(curve: Curve) -> Iterator[str]:
     kind = " ".join(["line", *(["thick"] if curve.thick else []), *(["dashed"] if curve.dashed else [])])
     end = curve.points[-1]
     short = curve._replace(points=(*curve.points[:-1], Point(end.x, end.y - 5)))
-    yield f'<path class="{kind}" d="{_path(short)}"/>'
+    yield f'<path class="{kind}" d="{path_of(short)}"/>'
     half = 5 if curve.thick else 3.5
     yield (f'<path class="head" d="M{end.x:.1f} {end.y:.1f}l{-half:g} {-2 * half:g}h{2 * half:g}z"/>')
 
 
-def _path(curve: Curve) -> str:
+def path_of(curve: Curve) -> str:
+    """The curve as the `d` of an SVG path."""
     path = f"M{curve.points[0].x:.1f} {curve.points[0].y:.1f}"
     for before, after in pairwise(curve.points):
         if before.x == after.x:

@@ -13,7 +13,7 @@ from moa.nodes.prompt import render_messages
 from moa.nodes.read import read_reply
 from moa.nodes.response import Response
 from moa.run.endpoint import Endpoint
-from moa.run.events import CallFinished, CallRetried, CallStarted, State, TextArrived
+from moa.run.events import CallFinished, CallRetried, CallStarted, PromptMade, State, TextArrived
 from moa.run.fit import Fitted, Fitting, Inputs
 from moa.run.keys import Written
 from moa.run.reply import NodeResult
@@ -82,6 +82,8 @@ class Asking:
             else:
                 fitting = Fitting(self.endpoint, self.unit.first.overflow, self._render, window)
                 fitted = await fitting.fit(inputs, params)
+            if tell := setting.tell:
+                tell(PromptMade(setting.run, self.unit.ids, fitted.messages.value))
             draw = self._draw(fitted, samples, stream)
             drawn = await setting.sampler.draw(draw, reuse=setting.reuse)
             overflow = _overflow_among(drawn)

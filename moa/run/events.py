@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from moa.backends.base import Usage
+from moa.backends.base import Message, Usage
 
 State = Literal["ok", "truncated", "empty", "unparsed", "failed", "cancelled", "skipped"]
 """`truncated` and `unparsed` replies still count as references; the last four and `empty` do not."""
@@ -32,6 +32,14 @@ class NodeStarted(NamedTuple):
     agent: str | None
     model: str | None
     time: float
+
+
+class PromptMade(NamedTuple):
+    """What these nodes' model is asked, after it was made to fit; stored replies have one too."""
+
+    run: int
+    nodes: tuple[str, ...]
+    messages: tuple[Message, ...]
 
 
 class CallStarted(NamedTuple):
@@ -109,6 +117,7 @@ class RunFinished(NamedTuple):
 Event = (
     RunStarted
     | NodeStarted
+    | PromptMade
     | CallStarted
     | CallFinished
     | CallRetried
