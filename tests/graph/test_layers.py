@@ -22,7 +22,7 @@ LAYERS = (("drafts[0]", "drafts[1]", "drafts[2]"), ("refined[0]", "refined[1]", 
         (TWO_LAYERS, LAYERS),
         ("drafts: {agent: proposer, models: [a, b]}\nanswer: {select: longest, inputs: drafts}",
          (("drafts[0]", "drafts[1]"),)),
-        ("drafts: {agent: proposer, models: [a, b, c]}\nkept: {select: {top-k: {k: 2}}, agent: chooser, model: a, inputs: drafts}\n"
+        ("drafts: {agent: proposer, models: [a, b, c]}\nkept: {select: {top-k: {k: 1}}, agent: chooser, model: a, inputs: drafts}\n"
          "more: {agent: aggregator, model: a, inputs: kept}\nanswer: {agent: aggregator, model: a, inputs: more}",
          (("drafts[0]", "drafts[1]", "drafts[2]"), ("more",))),
         ("drafts: {agent: proposer, model: a, samples: 5}\nanswer: {agent: aggregator, model: a, inputs: drafts, window: {size: 3, keep: 1}}",

@@ -113,7 +113,7 @@ def _from_file(name: str, near: Path | None) -> Attack:
 def _pairs(text: str, plan: Plan) -> dict[str, str]:
     """Roles by node of `node=role,node=role`; the name of a line stands for all its nodes."""
     found: dict[str, str] = {}
-    for pair in _NEXT.split(text):
+    for pair in _each(text, plan):
         named, _, role = (part.strip() for part in pair.partition("="))
         if not role:
             raise UsageError(f"{pair!r}: expected NODE=ROLE, such as refined[2]=opposer")
@@ -122,6 +122,18 @@ def _pairs(text: str, plan: Plan) -> dict[str, str]:
                 raise UsageError(f"{text!r} gives {node} two roles")
             found[node] = role
     return {node: role for node, role in found.items() if role not in {"0", TRUTHFUL}}
+
+
+def _each(text: str, plan: Plan) -> list[str]:
+    """The pairs between the commas; what follows `@MODEL,` and is no node belongs to the model's options."""
+    known = {*plan.by_id, *(node.group for node in plan.nodes)}
+    pairs: list[str] = []
+    for part in _NEXT.split(text):
+        if pairs and "@" in pairs[-1] and part.partition("=")[0].strip() not in known:
+            pairs[-1] += f",{part}"
+        else:
+            pairs.append(part)
+    return pairs
 
 
 def _line(name: str, plan: Plan) -> Sequence[str]:
