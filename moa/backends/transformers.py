@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import Field, JsonValue
 
 from moa.backends.base import LABELS, Choice, Completion, Emit, Message, Request, Usage, from_afar
-from moa.backends.counting import load_tokenizer, tokenizer_of
+from moa.backends.counting import IMPORTING, LocalCounter, tokenizer_of
 from moa.backends.drawing import Draw, Watch, first_stop
 from moa.backends.labels import label_ids
 from moa.backends.options import read_options
@@ -89,7 +89,7 @@ class Transformers:
         self._options = read_options(TransformersOptions, spec)
         self._loaded: _Loaded | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._count: Any = None
+        self._counter = LocalCounter(spec.tokenizer or spec.model)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -124,9 +124,7 @@ class Transformers:
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt, by the model's own template and tokenizer."""
-        if self._count is None:
-            self._count = await asyncio.to_thread(load_tokenizer, self.spec.tokenizer or self.spec.model)
-        return int(await asyncio.to_thread(self._count, messages))
+        return await asyncio.to_thread(self._counter, messages)
 
     async def aclose(self) -> None:
         """Let the model go."""
@@ -286,9 +284,10 @@ def _read_body(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
 def _load(name: str, spec: ModelSpec, options: TransformersOptions) -> _Loaded:
     # Threads that spin while they wait make everything crawl beside any other busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
-    from transformers.utils import logging
+    with IMPORTING:
+        import torch
+        from transformers import AutoModelForCausalLM, GenerationConfig
+        from transformers.utils import logging
 
     logging.disable_progress_bar()
     if options.threads is not None:

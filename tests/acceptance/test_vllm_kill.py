@@ -25,7 +25,8 @@ def write_inputs(here: Path) -> None:
                     "small": {
                         "provider": "vllm",
                         "model": folder(),
-                        "sampling": {"body": {"ignore_eos": True}, "max_tokens": 60},
+                        "sampling": {"body": {"ignore_eos": True}},
+                        "max_output": 60,
                         "limits": {"concurrency": 2},
                         "options": {"dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8},
                     }

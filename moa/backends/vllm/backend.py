@@ -11,7 +11,7 @@ from typing import Any
 from zlib import crc32
 
 from moa.backends.base import Completion, Delta, Emit, Message, Request, from_afar
-from moa.backends.counting import load_tokenizer
+from moa.backends.counting import LocalCounter
 from moa.backends.failures import Told, overflow
 from moa.backends.labels import label_ids
 from moa.backends.vllm.engine import Engine
@@ -49,7 +49,7 @@ class Vllm:
         self.concurrency = spec.limits.concurrency or IN_FLIGHT
         self._options, self._settings = read_settings(spec)
         self._engine: Engine | None = None
-        self._count: Any = None
+        self._counter = LocalCounter(spec.tokenizer or spec.model)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -85,9 +85,22 @@ class Vllm:
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt, by the model's own template and tokenizer; needs no engine."""
         self._check_installed()
-        if self._count is None:
-            self._count = await asyncio.to_thread(load_tokenizer, self.spec.tokenizer or self.spec.model)
-        return int(await asyncio.to_thread(self._count, messages))
+        return await asyncio.to_thread(self._counter, messages)
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether the engine rests while another model of its device is asked."""
+        return self._options.sleep is not None
+
+    async def rest(self) -> None:
+        """Give the device's memory back, so that another model has it."""
+        if self._engine is not None:
+            await self._engine.rest(self._options.sleep)
+
+    async def wake(self) -> None:
+        """Take the device's memory again, where the engine sleeps."""
+        if self._engine is not None:
+            await self._engine.wake()
 
     async def aclose(self) -> None:
         """The last user of an engine stops it."""

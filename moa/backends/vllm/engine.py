@@ -16,6 +16,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from moa.backends.base import Trip
+from moa.backends.counting import IMPORTING
 from moa.backends.vllm.options import Settings, check_arguments, on_cpu
 from moa.errors import EngineDeadError, MoaError, UsageError
 
@@ -50,10 +51,13 @@ class Engine:
         self.settings = settings
         self.starts = 0
         """How often the engine was started."""
+        self.deaths = 0
         self._users = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._llm: Any = None
+        self._asleep: int | None = None
+        """The level at which the engine sleeps."""
         self._failed: MoaError | None = None
         self._starting: asyncio.Lock | None = None
 
@@ -79,6 +83,18 @@ class Engine:
         """
         future = asyncio.run_coroutine_threadsafe(self._run(job, trip or Trip()), self._own_loop())
         return await asyncio.wrap_future(future)
+
+    async def rest(self, level: int | None) -> None:
+        """Give the device's memory back until the next job or `wake`: by vLLM's sleep mode, else by stopping."""
+        if self._loop is not None:
+            future = asyncio.run_coroutine_threadsafe(self._rest(level), self._loop)
+            await asyncio.wrap_future(future)
+
+    async def wake(self) -> None:
+        """Take the device's memory again, where the engine sleeps; one that was stopped starts at its next job."""
+        if self._asleep and self._loop is not None:
+            future = asyncio.run_coroutine_threadsafe(self._wake(), self._loop)
+            await asyncio.wrap_future(future)
 
     async def release(self) -> None:
         """One user fewer; the last one stops the engine."""
@@ -143,13 +159,35 @@ class Engine:
                     raise
             return self._llm
 
+    async def _rest(self, level: int | None) -> None:
+        llm = self._llm
+        if llm is None or self._asleep:
+            return
+        if level is None:
+            self._llm = None
+            llm.shutdown()
+        else:
+            await llm.sleep(level=level)
+            self._asleep = level
+
+    async def _wake(self) -> None:
+        level, self._asleep = self._asleep, None
+        if level == 1:
+            await self._llm.wake_up()
+        elif level == 2:
+            # Memory for the weights, the weights from disk, then memory for the cache, as vLLM's guide has it.
+            await self._llm.wake_up(tags=["weights"])
+            await self._llm.collective_rpc("reload_weights")
+            await self._llm.wake_up(tags=["kv_cache"])
+
     def _died(self, llm: Any, error: Exception) -> None:
         """Note the death of an engine, which all of its requests report; the first of them clears up."""
         if llm is not self._llm:
             return
-        self._llm = None
+        self._llm = self._asleep = None
         llm.shutdown(timeout=0)
-        if self.starts > 1:
+        self.deaths += 1
+        if self.deaths > 1:
             self._failed = EngineDeadError(
                 f"vllm:{self.settings.model}: the engine died, and again after a restart; set "
                 "VLLM_LOGGING_LEVEL=INFO to see why. What was answered is stored: run the same again"
@@ -162,9 +200,10 @@ class Engine:
             os.environ.setdefault(variable, value)
         warnings.filterwarnings("ignore", module=r"(vllm|torch|transformers)\b")
         try:
-            from vllm import AsyncEngineArgs
-            from vllm.platforms import current_platform
-            from vllm.v1.engine.async_llm import AsyncLLM
+            with IMPORTING:
+                from vllm import AsyncEngineArgs
+                from vllm.platforms import current_platform
+                from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
             raise UsageError(f"vLLM is installed but cannot be loaded here: {_line(error)}") from None
         check_arguments(name, arguments, frozenset(field.name for field in fields(AsyncEngineArgs)))

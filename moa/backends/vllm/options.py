@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import JsonValue
 
@@ -20,6 +20,9 @@ class VllmOptions(Spec):
 
     lora: str | None = None
     """The folder of a LoRA adapter. Models with the same `model` and engine options share one engine."""
+    sleep: Literal[1, 2] | None = None
+    """The level of vLLM's sleep mode in which the engine rests while another model of its device is asked; without
+    it, an engine that has to rest is stopped and started anew."""
     chat_template: str | None = None
     """A chat template in the place of the model's own: a file, or the template itself."""
 
@@ -62,6 +65,8 @@ def _implied(
         implied["tokenizer"] = spec.tokenizer
     if options.lora is not None:
         implied["enable_lora"] = True
+    if options.sleep is not None:
+        implied["enable_sleep_mode"] = True
     return implied | dict(arguments)
 
 
