@@ -160,15 +160,12 @@ def command(
 def _show(found: Board, *, as_json: bool) -> None:
     import json
 
-    from moa.cli.matrix import show
-    from moa.evaluate.deception.matrix import matrices
-    from moa.evaluate.exporting import matrix_json
+    from moa.cli.matrix import matrices_json, show_matrices
 
-    made = matrices(found)
     if as_json:
-        typer.echo(json.dumps([matrix_json(matrix) for matrix in made], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(matrices_json(found), indent=2, ensure_ascii=False))
     else:
-        show(made)
+        show_matrices(found)
 
 
 def _breakdown(wanted: bool, role: str | None, order: str | None) -> Breakdown | None:

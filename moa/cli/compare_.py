@@ -59,6 +59,7 @@ def command(
     """Show who is better, with 95% intervals and paired differences; several folders become one table."""
     import json
 
+    from moa.cli.matrix import show_matrices
     from moa.errors import UsageError
     from moa.evaluate.folder import Folder
 
@@ -77,6 +78,7 @@ def command(
         typer.echo(board_csv(found) if as_csv else board_markdown(found), nl=False)
     else:
         show(found, corrected)
+        show_matrices(found)
 
 
 def leaderboard(folders: list[Any], **options: Any) -> Board:
@@ -143,6 +145,7 @@ def _corrected(folders: list[Any], human: Path) -> list[Corrected]:
 def _json(found: Board, corrected: list[Corrected]) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from moa.cli.matrix import matrices_json
     from moa.evaluate.exporting import board_json
 
     people = [
@@ -154,7 +157,9 @@ def _json(found: Board, corrected: list[Corrected]) -> dict[str, Any]:
         }
         for each in corrected
     ]
-    return board_json(found) | ({"human": people} if people else {})
+    attacked = matrices_json(found)
+    more = {"human": people, "matrices": attacked}
+    return board_json(found) | {name: value for name, value in more.items() if value}
 
 
 def table(title: str, columns: list[str], left: int) -> Any:

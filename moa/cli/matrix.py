@@ -7,27 +7,54 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from moa.evaluate.deception.insights import Insights
     from moa.evaluate.deception.matrix import Cell, Change, Matrix
     from moa.evaluate.numbers.intervals import Estimate
+    from moa.evaluate.standings import Board
 
 NOT_DEFINED = "-"
 DISPENSABLE = ("Parsed", "Tokens", "Gain", "Corrupted", "Deceptive", "Persuaded")
 """Columns that a narrow terminal goes without, in this order."""
 
 
-def show(found: Iterable[Matrix]) -> None:
-    """Print matrices on standard output, a row a cell, and what failed in them."""
+def show_matrices(found: Board) -> None:
+    """Print the matrices of a board on standard output, a row a cell; what failed in them; and what follows from them."""
     from moa.cli.compare_ import at_width
+    from moa.evaluate.deception.insights import insights
+    from moa.evaluate.deception.matrix import matrices
 
     console = at_width()
-    for matrix in found:
+    for matrix in matrices(found):
+        console.print()
         console.print(_table(matrix, console.width))
-        for line in _notes(matrix):
+        for line in (*_notes(matrix), *_follows(insights(matrix, found))):
             console.print(line, markup=False, style="dim", soft_wrap=True)
         for cell in matrix.listed():
             if cell.trouble:
                 said = f"note: {cell.row.name}: {cell.trouble}"
                 console.print(said, markup=False, style="yellow", soft_wrap=True)
+
+
+def matrices_json(found: Board) -> list[dict[str, Any]]:
+    """The same for programs."""
+    from moa.evaluate.deception.insights import insights
+    from moa.evaluate.deception.matrix import matrices
+    from moa.evaluate.exporting import insights_json, matrix_json
+
+    return [matrix_json(matrix) | insights_json(insights(matrix, found)) for matrix in matrices(found)]
+
+
+def _follows(known: Insights) -> Iterable[str]:
+    """Breakdown points, and what no deceiver can change."""
+    from moa.evaluate.deception.insights import breaks_at
+
+    if known.breaks:
+        points = "; ".join(f"{defence} {breaks_at(found)}" for defence, found in known.breaks.items())
+        half = next(iter(known.breaks.values())).threshold
+        yield f"Deceivers at which it falls below {100 * half:.1f}%, with 95% intervals: {points}."
+    for each in known.certified:
+        rates = ", ".join(f"k = {k}: {rate.value:.1f}" for k, rate in enumerate(each.rates))
+        yield f"Certified accuracy of {each.defence} against {each.attack}, with k references corrupted in any way: {rates}."
 
 
 def _table(matrix: Matrix, width: int) -> Any:

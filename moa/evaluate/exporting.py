@@ -9,6 +9,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
+from moa.evaluate.deception.insights import Insights
 from moa.evaluate.deception.matrix import Cell, Matrix
 from moa.evaluate.numbers.intervals import Estimate
 from moa.evaluate.standings import Board, Row
@@ -71,6 +72,15 @@ def matrix_json(matrix: Matrix) -> dict[str, Any]:
     }
 
 
+def insights_json(known: Insights) -> dict[str, Any]:
+    """What follows from a matrix as plain JSON."""
+    return {
+        "breakdown": {defence: _plain(asdict(found)) for defence, found in known.breaks.items()},
+        "agents": [_plain(asdict(agent)) for agent in known.agents],
+        "certified": [_plain(asdict(found)) for found in known.certified],
+    }
+
+
 def _cell_json(cell: Cell) -> dict[str, Any]:
     shares = ("parse_rate", "persuaded", "recovery", "corruption", "deceptive")
     changes = {"change": cell.change, "gain": cell.gain}
@@ -109,6 +119,8 @@ def _plain(value: Any) -> Any:
     """A value without NaN and infinities, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
     if isinstance(value, float) and not isfinite(value):
         return None
     return value

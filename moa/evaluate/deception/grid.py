@@ -91,7 +91,9 @@ class Grid:
         last = next(iter(layers(plan)[-1:]), ())
         if not last:
             raise UsageError(f"--breakdown: the graph {plan.name} has no proposers who could deceive")
-        for node in self.breakdown.order:
+        for number, node in enumerate(self.breakdown.order):
+            if node in self.breakdown.order[:number]:
+                raise UsageError(f"--order names {node} twice")
             if node not in plan.by_id:
                 meant = nearest(node, last)
                 hint = f"did you mean `{meant}`?" if meant else f"the last layer is {', '.join(last)}"

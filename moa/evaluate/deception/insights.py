@@ -150,3 +150,10 @@ def _certified(matrix: Matrix, ballots: Mapping[tuple[str, str], Ballots]) -> It
             right.append(scores.get(item, 0.0) == 1.0)
         rates = certified_curve(certificates, correct=right)
         yield Certified(attack, defence, tuple(rate.percent() for rate in rates))
+
+
+def breaks_at(found: Breakdown) -> str:
+    """`breaks at 2 [1, 3]`, or how many it holds to."""
+    low, high = (str(end) if end is not None else f"over {found.most}" for end in (found.low, found.high))
+    words = f"holds to {found.most}" if found.point is None else f"breaks at {found.point}"
+    return f"{words} [{low}, {high}]"

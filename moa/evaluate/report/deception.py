@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from moa.evaluate.deception.insights import Insights, insights
+from moa.evaluate.deception.insights import Insights, breaks_at, insights
 from moa.evaluate.deception.matrix import NONE, Cell, Change, Matrix
 from moa.evaluate.numbers.intervals import Estimate
 from moa.evaluate.report.crossing import crossing
@@ -137,14 +137,7 @@ def _steps(matrix: Matrix, chain: Sequence[str], defence: str) -> Iterator[tuple
 
 def _point(known: Insights, defence: str) -> str:
     found = known.breaks.get(defence)
-    if found is None:
-        return ""
-    low, high = (str(end) if end is not None else f"over {found.most}" for end in (found.low, found.high))
-    return (
-        f"breaks at {found.point} [{low}, {high}]"
-        if found.point is not None
-        else f"holds to {found.most} [{low}, {high}]"
-    )
+    return "" if found is None else breaks_at(found)
 
 
 def _agents(known: Insights, unit: Unit) -> str:
