@@ -125,7 +125,7 @@ def grid(
 
 def has_options(spec: EvalSpec) -> bool:
     """Whether the questions of an evaluation are multiple choice."""
-    return spec.answer is not None and spec.answer.read == "letter"
+    return spec.answer is not None and spec.answer.of_options
 
 
 def check_given(spec: EvalSpec, plan: Plan, name: str) -> None:
