@@ -88,8 +88,9 @@ async def test_an_engine_that_dies_twice_ends_the_run_and_loses_nothing(tmp_path
     assert process.stderr is not None
     said = (await process.stderr.read()).decode()
     assert await process.wait() != 0
-    assert "the engine died, and again after a restart" in said
     assert "Traceback" not in said
+    named = (tmp_path / "out.jsonl.errors.jsonl").read_text().splitlines()
+    assert named and all("the engine died, and again after a restart" in line for line in named)
     kept = stored(tmp_path)
     assert second <= kept < QUESTIONS
 

@@ -13,10 +13,13 @@ import pytest
 
 from moa.backends.base import Backend, Request
 from moa.backends.resolve import connect, model_spec
+from moa.backends.transformers import TransformersOptions
 from moa.backends.vllm.backend import Vllm
-from moa.backends.vllm.options import check_arguments, on_cpu, read_settings
+from moa.backends.vllm.options import VllmOptions, check_arguments, on_cpu, read_settings
+from moa.backends.vllm.sampling import CHAT, OPTIONAL
 from moa.backends.vllm.window import stated_window
 from moa.errors import MissingExtraError, UsageError
+from moa.spec.agent import Sampling, Spec
 from moa.spec.model import ModelSpec
 
 
@@ -133,3 +136,17 @@ async def test_the_window_needs_no_engine(tmp_path: Path) -> None:
     assert await Vllm(spec(model=folder)).context_length() == 8192
     assert await Vllm(spec(model=folder, options={"max_model_len": 100})).context_length() == 100
     assert await Vllm(spec(model=folder, context=50)).context_length() == 50
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "vllm.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", [VllmOptions, TransformersOptions])
+def test_every_option_is_on_the_page(kind: type[Spec]) -> None:
+    assert [name for name in kind.model_fields if f"| `{name}` |" not in PAGE] == []
+
+
+def test_every_field_of_the_engine_is_on_the_page() -> None:
+    fields = CHAT | OPTIONAL | {"structured_outputs", "cache_salt", "logit_bias"}
+    usual = {*Sampling.model_fields, "logprob_token_ids", "add_generation_prompt"}
+    assert [name for name in sorted(fields - usual) if f"`{name}" not in PAGE] == []
