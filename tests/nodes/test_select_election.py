@@ -142,3 +142,23 @@ def test_the_gallery_graph_elects_without_a_call() -> None:
     bound = Bindings({"members": ("x:1", "x:2", "x:3")})
     plan = compile_graph(load_graph("doge-election").spec, bound)
     assert [node.select.name for node in plan.nodes if node.select] == ["doge-election"]
+
+
+async def test_embeddings_decide_where_words_do_not() -> None:
+    context = Context()
+    texts = ("Paris.", "The city on the Seine", "Lyon, of course")
+    context.vectors = {texts[0]: (1.0, 0.0), texts[1]: (0.9, 0.1), texts[2]: (0.0, 1.0)}
+    kept = await DogeElection(similarity="embedding", embedder="local:tiny", keep="supporters").select(
+        said(*texts), context
+    )
+    assert {response.text for response in kept} == set(texts[:2])
+    assert context.embedders == ["local:tiny"]
+
+
+async def test_bug_5_unread_answers_do_not_elect_each_other() -> None:
+    """The published vote counts unread answers as one more answer, which wins where they are the most."""
+    silent = [f"I would rather not say, for reason {word}" for word in ("one", "two", "three")]
+    elected = DogeElection(by="answer", answer="choice")
+    for seed in range(10):
+        [doge] = await elected.select(said(*silent, "Answer: (B)", "So: (B)"), Context(seed=seed))
+        assert "(B)" in doge.text
