@@ -89,7 +89,7 @@ def test_the_plan_says_what_comes(moa: Here) -> None:
     found = {cell["entrant"]: cell for cell in cells(moa(*line, "--json")).values()}
     assert calls == {name: 24 * cell["cost"]["calls"] for name, cell in found.items()}
     total = next(row for row in planned.out.splitlines() if row.startswith("at most")).split()[2]
-    asked = json.loads(moa("store", "stats", "--store", "out/store.sqlite", "--json").out)["replies"]
+    asked = json.loads(moa("store", "stats", "--store", "out/store.sqlite", "--json").out)["samples"]
     assert asked <= int(total.replace(",", ""))
 
 
