@@ -62,6 +62,10 @@ class DefenceSpec(Spec):
         heard = self._heard()
         if REFERENCES not in heard:
             raise ValueError(f"no node hears `{REFERENCES}`: write `inputs: {REFERENCES}`")
+        if strange := sorted(heard - {*self.nodes, REFERENCES}):
+            meant = nearest(strange[0], [*self.nodes, REFERENCES])
+            hint = f"; did you mean `{meant}`?" if meant else f": a defence hears its own nodes and `{REFERENCES}`"
+            raise ValueError(f"no node is called `{strange[0]}`{hint}")
         last = [name for name in self.nodes if name not in heard]
         if self.answer is not None and self.answer not in self.nodes:
             raise ValueError(f"`answer`: no node is called `{self.answer}`")
