@@ -8,7 +8,7 @@ from moa.run.budget import Ledger
 from moa.run.conversation import Question
 from moa.run.events import Listener
 from moa.run.reply import Reply
-from moa.run.runner import Runnable, Runner
+from moa.run.runner import Given, Runnable, Runner
 from moa.run.sampler import Sampler
 
 
@@ -44,12 +44,14 @@ class Guest(Runner):
         self._runs = host._runs
         host._runs += 1
 
-    async def answer(self, graph: Runnable, question: Question, *, watch: Listener | None = None) -> Reply:
+    async def answer(
+        self, graph: Runnable, question: Question, *, watch: Listener | None = None, given: Given = None
+    ) -> Reply:
         """Answer the question; with `watch`, which receives every event, the answer's text streams.
 
-        A failed run is a `Reply` with its `error`.
+        A failed run is a `Reply` with its `error`; `given` is what `Runner.run` takes.
         """
-        return await self._run(graph, question, bool(self.reuse), watch, None)
+        return await self._run(graph, question, bool(self.reuse), watch, given)
 
     async def aclose(self) -> None:
         """Nothing: what is used here belongs to the host."""

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from moa.run.runner import Runner
 from moa.serve.chat import chat_completions
+from moa.serve.decisions import decisions
 from moa.serve.door import forgiving, guarded, logged
 from moa.serve.health import healthz, readyz
 from moa.serve.house import HOUSE, House, Served, Settings
@@ -31,6 +32,7 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
             web.post("/v1/responses", responses),
             web.post("/v1/messages", messages),
             web.post("/v1/messages/count_tokens", count_tokens),
+            web.post("/v1/decisions", decisions),
             web.post("/v1/completions", completions),
             web.post("/v1/embeddings", embeddings),
             web.get("/v1/models", list_models),

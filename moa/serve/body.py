@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -43,13 +44,18 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def refusal_for(error: ValidationError) -> Refusal:
+def refusal_for(error: ValidationError, body: Mapping[str, Any]) -> Refusal:
     """The first mistake of a request, with the field that is to blame."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    missing = found["type"] == "missing"
     path = ""
+    value: Any = body
     for part in found["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    message = found["msg"].removeprefix("Value error, ")
-    if found["type"] == "missing":
+        if isinstance(part, int) and isinstance(value, list) and part < len(value):
+            path, value = f"{path}[{part}]", value[part]
+        elif isinstance(value, dict) and (part in value or missing):
+            path, value = f"{path}.{part}" if path else str(part), value.get(part)
+        # What is no part of the body names one of the forms that a field may have.
+    if missing:
         return bad(f"`{path}` is missing", path, "missing_required_parameter")
-    return bad(f"`{path}`: {message}", path)
+    return bad(f"`{path}`: {found['msg'].removeprefix('Value error, ')}", path)

@@ -132,7 +132,7 @@ def read_chat(body: Mapping[str, Any]) -> ChatRequest:
     try:
         wanted = ChatRequest.model_validate(body)
     except ValidationError as error:
-        raise refusal_for(error) from None
+        raise refusal_for(error, body) from None
     if wanted.modalities and wanted.modalities != ["text"]:
         raise bad("`modalities`: the answer is text", "modalities", "unsupported_parameter")
     if wanted.stream_options is not None and not wanted.stream:

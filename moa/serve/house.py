@@ -93,6 +93,8 @@ class House:
             settings.max_running, settings.max_queued, settings.max_per_key, settings.timer
         )
         self.began = int(settings.clock())
+        self.plans: dict[tuple[str, ...], Plan] = {}
+        """Plans of decisions that were made before, by what they ask whom."""
 
     def find(self, model: str) -> Served:
         """What a model id means; raises `Refusal` with the nearest id."""

@@ -49,7 +49,7 @@ def read_messages(body: Mapping[str, Any]) -> MessagesRequest:
     try:
         wanted = MessagesRequest.model_validate(body)
     except ValidationError as error:
-        raise refusal_for(error) from None
+        raise refusal_for(error, body) from None
     if wanted.thinking and wanted.thinking.get("type") == "enabled":
         raise bad("`thinking` is not supported: members think as their agents say", "thinking")
     return wanted

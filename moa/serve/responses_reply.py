@@ -51,7 +51,7 @@ class ResponsesReply:
         return {
             **self._about("incomplete" if reason else "completed", message + calls),
             "incomplete_details": {"reason": reason} if reason else None,
-            "usage": _usage(answered.reply.usage),
+            "usage": usage_of(answered.reply.usage),
             **more,
         }
 
@@ -161,7 +161,8 @@ def _text(text: str) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _usage(usage: Usage) -> Json:
+def usage_of(usage: Usage) -> Json:
+    """The tokens of all calls that the answer rests on, as the newer APIs name them."""
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},

@@ -64,7 +64,7 @@ def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
     try:
         return ResponsesRequest.model_validate(body)
     except ValidationError as error:
-        raise refusal_for(error) from None
+        raise refusal_for(error, body) from None
 
 
 def as_chat(wanted: ResponsesRequest) -> ChatRequest:

@@ -52,10 +52,11 @@ class Question(Fields):
 async def ask(request: web.Request) -> web.StreamResponse:
     """Answer as the API does, by the same keys, budgets and queues; leaving cancels the work."""
     house, context = request.app[HOUSE], request[CONTEXT]
+    body = await read_object(request)
     try:
-        wanted = Question.model_validate(await read_object(request))
+        wanted = Question.model_validate(body)
     except ValidationError as error:
-        raise refusal_for(error) from None
+        raise refusal_for(error, body) from None
     context.model = wanted.graph
     asked = Asked(house.find(wanted.graph), [turn.model_dump() for turn in wanted.messages])
     feed: Feed[Arrival] = Feed()
