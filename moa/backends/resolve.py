@@ -22,6 +22,8 @@ from moa.spec.registry import BACKENDS
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+IN_FOLDERS = frozenset({"transformers", "vllm"})
+"""Providers whose `model` may be a folder."""
 FORMS = "`provider:model` or `http://host:port/v1#model-id`"
 
 
@@ -148,6 +150,13 @@ def _content(path: Path, *, whole: bool) -> list[JsonValue]:
     return [str(path.resolve()), path.stat().st_size]
 
 
+def _files(folder: Path) -> list[JsonValue]:
+    """What tells a folder of weights from what it was before: where it is, and the sizes of its files."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    sizes: dict[str, JsonValue] = {file.name: file.stat().st_size for file in files}
+    return [str(folder.resolve()), sizes]
+
+
 def identity(spec: ModelSpec) -> str:
     """What decides this model's answers, as one stable string for the store's key; never a key.
 
@@ -165,7 +174,11 @@ def identity(spec: ModelSpec) -> str:
     if is_http(spec):
         parts["at"] = spec.options.get("known_as") or endpoint(spec).base_url
     else:
-        parts |= {"at": spec.provider, "options": dict(spec.options)}
+        incidental: frozenset[str] = getattr(BACKENDS.get(spec.provider or ""), "INCIDENTAL", frozenset())
+        options = {name: value for name, value in spec.options.items() if name not in incidental}
+        parts |= {"at": spec.provider, "options": options}
+        if spec.provider in IN_FOLDERS and (folder := Path(spec.model).expanduser()).is_dir():
+            parts["model"] = _files(folder)
         if spec.file is not None:
             parts["file"] = _content(Path(spec.file).expanduser(), whole=spec.provider == "replay")
     if spec.body:

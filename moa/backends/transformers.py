@@ -81,6 +81,9 @@ class Transformers:
     `spec.model` is the id or the folder.
     """
 
+    INCIDENTAL = frozenset({"device", "threads"})
+    """Options that do not decide what the model answers."""
+
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self.name = spec.name or f"transformers:{spec.model}"
@@ -138,10 +141,14 @@ class Transformers:
             self._loaded = _load(self.name, self.spec, self._options)
         return self._loaded
 
+    def check_installed(self) -> None:
+        """Raise `MissingExtraError` where transformers or torch are not installed."""
+        if find_spec("torch") is None or find_spec("transformers") is None:
+            raise MissingExtraError(f"`{self.name}`", "transformers")
+
     async def _in_turn(self, work: Callable[..., T], *arguments: object) -> T:
         if self._pool is None:
-            if find_spec("torch") is None or find_spec("transformers") is None:
-                raise MissingExtraError(f"`{self.name}`", "transformers")
+            self.check_installed()
             self._pool = ThreadPoolExecutor(1, f"transformers {self.spec.model}")
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 

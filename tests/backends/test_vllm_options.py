@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moa.backends.base import Backend, Request
-from moa.backends.resolve import connect, model_spec
+from moa.backends.resolve import connect, identity, model_spec
 from moa.backends.transformers import TransformersOptions
 from moa.backends.vllm.backend import Vllm
 from moa.backends.vllm.options import VllmOptions, check_arguments, on_cpu, read_settings
@@ -58,6 +58,27 @@ def test_models_with_the_same_arguments_share_an_engine() -> None:
     assert plain != read_settings(spec(options={"dtype": "float32"}))[1]
 
 
+def test_how_a_model_is_run_does_not_change_what_the_store_knows_it_by() -> None:
+    plain = identity(spec(options={"dtype": "float32"}))
+    assert plain == identity(spec(options={"dtype": "float32", "gpu_memory_utilization": 0.4, "sleep": 1}))
+    assert plain != identity(spec(options={"dtype": "bfloat16"}))
+    assert plain != identity(spec(options={"dtype": "float32", "lora": "x"}))
+
+
+def test_a_folder_is_known_by_where_it_is_and_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    for name in ("one", "two"):
+        (tmp_path / name / "m").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        seen.add(identity(spec(model="m")))
+    assert identity(spec(model=str(tmp_path / "two" / "m"))) in seen
+    (tmp_path / "two" / "m" / "model.safetensors").write_bytes(b"weights")
+    seen.add(identity(spec(model="m")))
+    assert len(seen) == 3
+
+
 def test_an_argument_that_does_not_exist_is_refused_with_the_nearest() -> None:
     known = frozenset({"gpu_memory_utilization", "dtype"})
     check_arguments("small", {"dtype": "auto"}, known)
@@ -90,7 +111,7 @@ async def test_without_vllm_one_line_names_the_extra() -> None:
 def test_nothing_of_vllm_is_imported_before_the_first_request() -> None:
     code = (
         "import sys\n"
-        "from moa.backends.resolve import connect, model_spec\n"
+        "from moa.backends.resolve import connect, identity, model_spec\n"
         "connect(model_spec('vllm:org/model')); connect(model_spec('transformers:org/model'))\n"
         "print(sorted({'vllm', 'torch', 'transformers'} & sys.modules.keys()))"
     )

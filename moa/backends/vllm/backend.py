@@ -16,7 +16,7 @@ from moa.backends.failures import Told, overflow
 from moa.backends.labels import label_ids
 from moa.backends.vllm.engine import Engine
 from moa.backends.vllm.gathering import Gathering
-from moa.backends.vllm.options import read_settings
+from moa.backends.vllm.options import INCIDENTAL, read_settings
 from moa.backends.vllm.reasoning import Reasoning
 from moa.backends.vllm.sampling import Asked, read_params
 from moa.backends.vllm.window import stated_window
@@ -42,6 +42,8 @@ class Vllm:
     `spec.model` is an id on the Hugging Face hub or a folder; `spec.options` are the engine's arguments
     and `VllmOptions`.
     """
+
+    INCIDENTAL = INCIDENTAL
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
@@ -84,7 +86,7 @@ class Vllm:
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt, by the model's own template and tokenizer; needs no engine."""
-        self._check_installed()
+        self.check_installed()
         return await asyncio.to_thread(self._counter, messages)
 
     @property
@@ -112,11 +114,12 @@ class Vllm:
     def engine(self) -> Engine:
         """The engine, which is started at its first job."""
         if self._engine is None:
-            self._check_installed()
+            self.check_installed()
             self._engine = Engine.share(self._settings)
         return self._engine
 
-    def _check_installed(self) -> None:
+    def check_installed(self) -> None:
+        """Raise `MissingExtraError` where vLLM is not installed."""
         if find_spec("vllm") is None:
             raise MissingExtraError(f"`{self.name}`", "vllm")
 

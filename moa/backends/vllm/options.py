@@ -27,6 +27,31 @@ class VllmOptions(Spec):
     """A chat template in the place of the model's own: a file, or the template itself."""
 
 
+INCIDENTAL = frozenset(
+    {
+        "async_scheduling",
+        "cpu_offload_gb",
+        "data_parallel_size",
+        "device_ids",
+        "disable_log_stats",
+        "distributed_executor_backend",
+        "download_dir",
+        "enable_log_requests",
+        "enable_prefix_caching",
+        "enable_sleep_mode",
+        "gpu_memory_utilization",
+        "kv_cache_memory_bytes",
+        "max_cpu_loras",
+        "max_loras",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "pipeline_parallel_size",
+        "scheduling_policy",
+        "sleep",
+        "tensor_parallel_size",
+    }
+)
+"""Options that say how a model is run and not what it answers: the store knows the model without them."""
 OURS = {
     "model": "give it as the model's `model`",
     "task": "only models that write text are asked here",
