@@ -24,6 +24,7 @@ COMMANDS = (
     "schema",
     "store",
     "serve",
+    "view",
     "eval",
     "attack",
     "compare",

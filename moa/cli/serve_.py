@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from moa.run.runner import Runner
     from moa.serve.house import Served, Settings
     from moa.serve.keys import Keys
+    from moa.serve.viewer.source import Source
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -123,14 +124,25 @@ async def _serve(
 ) -> None:
     from moa.serve.app import make_app
     from moa.serve.listen import listen
+    from moa.serve.viewer.site import mount
 
     def ready(address: str) -> None:
-        tell(f"{', '.join(each.id for each in served)}: {address}/v1")
+        tell(f"{', '.join(each.id for each in served)}: {address}/v1; to look at: {address}/")
 
     async with runner:
         app = make_app(served, runner, settings)
+        mount(app, _past(runner, settings))
         if not await listen(app, host, port, grace=grace, ready=ready):
             tell(f"stopped after {grace:g} s with questions under way")
+
+
+def _past(runner: Runner, settings: Settings) -> list[Source]:
+    """What the page shows of earlier runs: the store, unless several share it, whose words it would mix."""
+    from moa.serve.viewer.sources import open_sources
+
+    if runner.store is None or settings.keys.needed:
+        return []
+    return open_sources([Path(runner.store.path)])
 
 
 def _keys(path: Path | None, dollars: float | None, host: str) -> Keys:

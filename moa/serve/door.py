@@ -20,6 +20,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """Paths that need no key."""
+UNGUARDED: web.AppKey[frozenset[str]] = web.AppKey("moa.unguarded", frozenset)
+"""More of them: files that are the same for everybody."""
 GONE = 499
 """What the log says of a client that left before its answer."""
 _KEY_NAMES = re.compile(r"(?:api|access|auth|x)?[-_]?(?:key|token|secret)|authorization", re.IGNORECASE)
@@ -79,7 +81,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         if _KEY_NAMES.fullmatch(name):
             message = "a key travels in the header `Authorization: Bearer ...`, never in an address, which others log"
             raise Refusal(400, message, param=name[:40], code="key_in_query")
-    if request.path not in OPEN:
+    if request.path not in OPEN and request.path not in request.app.get(UNGUARDED, ()):
         request[CONTEXT].tenant = _tenant(request, house)
     return await handler(request)
 

@@ -98,7 +98,8 @@ async def _tell(
                 return refused(request, last)
             context.status = last.status
         data = named(written for each in arrivals if (written := writing.of(each)) is not None)
-        await (stream.write(data) if data else stream.comment())
+        if data or not arrivals:
+            await (stream.write(data) if data else stream.comment())
         if isinstance(last, Reply | Refusal):
             return await stream.end()
 

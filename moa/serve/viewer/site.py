@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from aiohttp import web
 
 from moa.serve.door import UNGUARDED
 from moa.serve.house import HOUSE
-from moa.serve.refusal import Refusal
+from moa.serve.refusal import Refusal, bad
 from moa.serve.viewer.ask import ask
 from moa.serve.viewer.picture import picture
 from moa.serve.viewer.source import Source
@@ -29,6 +30,10 @@ HEADERS: Mapping[str, str] = {
 }
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 PAGE = "index.html"
+MOST = 100
+"""Runs in one answer, at most."""
+LONGEST = 200
+"""Characters of a search, at most."""
 
 
 class File(NamedTuple):
@@ -58,7 +63,14 @@ def mount(app: web.Application, sources: Sequence[Source] = (), *, asks: bool = 
     app[VIEWER] = Viewer({"/": _files()[PAGE], **{f"/viewer/{name}": own[name] for name in own}}, sources)
     app[UNGUARDED] = frozenset({*app.get(UNGUARDED, ()), *app[VIEWER].files})
     app.add_routes([web.get(path, _file) for path in app[VIEWER].files])
-    app.add_routes([web.get("/viewer/api/about", about), web.get(r"/viewer/api/graphs/{number:\d{1,6}}", graph)])
+    app.add_routes(
+        [
+            web.get("/viewer/api/about", about),
+            web.get(r"/viewer/api/graphs/{number:\d{1,6}}", graph),
+            web.get(r"/viewer/api/sources/{number:\d{1,4}}/runs", runs),
+            web.get(r"/viewer/api/sources/{number:\d{1,4}}/runs/{id:[\w.]{1,40}}", run),
+        ]
+    )
     if asks:
         app.add_routes([web.post("/viewer/api/ask", ask)])
     app.on_response_prepare.append(_shielded)
@@ -71,7 +83,7 @@ async def about(request: web.Request) -> web.Response:
         {"id": each.id, "kind": each.kind, "description": each.description} for each in house.served.values()
     ]
     sources = [{"kind": each.kind, "name": each.name} for each in request.app[VIEWER].sources]
-    return web.json_response({"graphs": graphs, "sources": sources, "keys": house.settings.keys.needed})
+    return as_json({"graphs": graphs, "sources": sources, "keys": house.settings.keys.needed})
 
 
 async def graph(request: web.Request) -> web.Response:
@@ -84,7 +96,37 @@ async def graph(request: web.Request) -> web.Response:
     nodes = [
         {"id": node.id, "agent": node.does, "model": node.model, "heard": node.sources} for node in plan.nodes
     ]
-    return web.json_response({"picture": picture(plan), "answer": plan.answer, "nodes": nodes})
+    return as_json({"picture": picture(plan), "answer": plan.answer, "nodes": nodes})
+
+
+async def runs(request: web.Request) -> web.Response:
+    """Some of a source's runs."""
+    words = request.query.get("words", "")[:LONGEST]
+    offset, count = _number(request, "offset", 0, 10**9), _number(request, "count", 25, MOST)
+    page = await asyncio.to_thread(_source(request).page, words, offset, count)
+    return as_json(page._asdict())
+
+
+async def run(request: web.Request) -> web.Response:
+    """One run with its nodes."""
+    found = await asyncio.to_thread(_source(request).run, request.match_info["id"])
+    if found is None:
+        raise Refusal(404, "there is no such run", code="not_found")
+    return as_json(found)
+
+
+def _source(request: web.Request) -> Source:
+    sources, number = request.app[VIEWER].sources, int(request.match_info["number"])
+    if number >= len(sources):
+        raise Refusal(404, "there is no such source of runs", code="not_found")
+    return sources[number]
+
+
+def _number(request: web.Request, name: str, default: int, most: int) -> int:
+    given = request.query.get(name, str(default))
+    if not (given.isascii() and given.isdigit() and len(given) < 12):
+        raise bad(f"`{name}` must be a whole number", name)
+    return min(int(given), most)
 
 
 async def _file(request: web.Request) -> web.Response:

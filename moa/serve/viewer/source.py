@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 Json = dict[str, Any]
@@ -30,3 +31,12 @@ class Source(Protocol):
     def run(self, id: str) -> Json | None:
         """One run with its nodes; None for an id that names none."""
         ...
+
+
+def matching(words: str, texts: Iterable[str]) -> bool:
+    """Whether each of the words stands in one of the texts, which are in lower case."""
+    wanted = words.lower().split()
+    if not wanted:
+        return True
+    found = list(texts)
+    return all(any(word in text for text in found) for word in wanted)
