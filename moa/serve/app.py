@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from moa.run.runner import Runner
+from moa.serve import ollama
 from moa.serve.chat import chat_completions
 from moa.serve.decisions import decisions
 from moa.serve.door import forgiving, guarded, logged
@@ -35,6 +36,10 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
             web.post("/v1/decisions", decisions),
             web.post("/v1/completions", completions),
             web.post("/v1/embeddings", embeddings),
+            web.post("/api/chat", ollama.chat),
+            web.post("/api/generate", ollama.generate),
+            web.get("/api/tags", ollama.tags),
+            web.get("/api/version", ollama.version),
             web.get("/v1/models", list_models),
             web.get("/v1/models/{model:.+}", show_model),
             web.get("/healthz", healthz),

@@ -9,6 +9,7 @@ from moa.backends.base import Usage
 from moa.serve.answer import Answered, Asked, Fresh, breakdown, finish_reason
 from moa.serve.refusal import Refusal
 from moa.serve.stream import DONE, events
+from moa.serve.voice import Voice
 
 Json = dict[str, Any]
 
@@ -24,7 +25,7 @@ def usage_of(usage: Usage) -> Json:
     }
 
 
-class ChatReply:
+class ChatReply(Voice):
     """Writes one request's answers.
 
     Args:

@@ -90,8 +90,10 @@ def refused(request: web.Request, refusal: Refusal) -> web.Response:
     """The answer to a request that is refused, in the shape that the caller's API has."""
     context = request[CONTEXT]
     context.error = refusal.detail or refusal.message
-    anthropic = request.path.startswith("/v1/messages")
-    body = refusal.to_anthropic(context.id) if anthropic else refusal.to_json()
+    if request.path.startswith("/v1/messages"):
+        body = refusal.to_anthropic(context.id)
+    else:
+        body = refusal.to_ollama() if request.path.startswith("/api/") else refusal.to_json()
     return web.json_response(body, status=refusal.status, headers=dict(refusal.headers))
 
 

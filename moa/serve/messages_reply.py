@@ -11,12 +11,13 @@ from moa.serve.answer import Answered, Asked, Fresh, breakdown, finish_reason
 from moa.serve.chat_reply import tool_calls
 from moa.serve.refusal import Refusal
 from moa.serve.stream import named
+from moa.serve.voice import Voice
 
 Json = dict[str, Any]
 _STOPS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
 
-class MessagesReply:
+class MessagesReply(Voice):
     """Writes one request's answer: a block of text, then one for each tool that is to be used.
 
     Args:

@@ -106,6 +106,10 @@ class Refusal(MoaError):
             "request_id": request_id,
         }
 
+    def to_ollama(self) -> dict[str, Any]:
+        """The body that Ollama's clients read."""
+        return {"error": self.message}
+
 
 def bad(message: str, param: str | None = None, code: str | None = None) -> Refusal:
     """A 400 that names the field."""

@@ -11,12 +11,13 @@ from moa.serve.chat_reply import tool_calls
 from moa.serve.refusal import Refusal
 from moa.serve.responses_request import ResponsesRequest
 from moa.serve.stream import named
+from moa.serve.voice import Voice
 
 Json = dict[str, Any]
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class ResponsesReply:
+class ResponsesReply(Voice):
     """Writes one request's answer; the message is the first item of the output, calls follow it.
 
     Args:

@@ -13,6 +13,7 @@ from moa.serve.context import CONTEXT
 from moa.serve.house import HOUSE
 
 T = TypeVar("T")
+SSE = "text/event-stream; charset=utf-8"
 COMMENT = b": keep-alive\n\n"
 
 
@@ -44,11 +45,11 @@ class Feed(Generic[T]):
 class EventStream:
     """The response to a streaming request; nothing is sent before there is something to say."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, kind: str = SSE) -> None:
         self._request = request
         self._stall = request.app[HOUSE].settings.stall
         headers = {
-            "content-type": "text/event-stream; charset=utf-8",
+            "content-type": kind,
             "cache-control": "no-cache",
             "x-accel-buffering": "no",
             "x-content-type-options": "nosniff",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from aiohttp import web
 
 from moa.serve.answer import Answered, Arrival, Asked, Fresh, arriving
@@ -12,26 +10,7 @@ from moa.serve.door import refused
 from moa.serve.house import HOUSE
 from moa.serve.refusal import Refusal
 from moa.serve.stream import EventStream
-
-
-class Voice(Protocol):
-    """How one API says what happens; each method gives the bytes to send."""
-
-    def first(self) -> bytes:
-        """Before the first word."""
-        ...
-
-    def piece(self, fresh: Fresh) -> bytes:
-        """A piece of an answer."""
-        ...
-
-    def last(self, answered: Answered) -> bytes:
-        """What is left of the answers, why they ended, and what they cost."""
-        ...
-
-    def broken(self, refusal: Refusal) -> bytes:
-        """Why there will be no more, after something was sent."""
-        ...
+from moa.serve.voice import Voice
 
 
 async def tell(request: web.Request, asked: Asked, voice: Voice) -> web.StreamResponse:
@@ -40,7 +19,7 @@ async def tell(request: web.Request, asked: Asked, voice: Voice) -> web.StreamRe
     The status is decided by what comes first: a word, an error, or `keep_alive` seconds of silence.
     """
     house, context = request.app[HOUSE], request[CONTEXT]
-    stream = EventStream(request)
+    stream = EventStream(request, voice.kind)
     async with arriving(house, context, asked) as feed:
         while True:
             arrivals = await feed.take(house.settings.keep_alive)
@@ -51,7 +30,7 @@ async def tell(request: web.Request, asked: Asked, voice: Voice) -> web.StreamRe
             data += b"".join([_said(voice, arrival) for arrival in arrivals])
             if isinstance(last, Refusal):
                 context.status, context.error = last.status, last.detail or last.message
-            await (stream.write(data) if data else stream.comment())
+            await stream.write(data or voice.idle())
             if isinstance(last, Answered | Refusal):
                 return await stream.end()
 
