@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 from moa.errors import UsageError
 from moa.nodes.response import Response
 from moa.nodes.select_rank import ask_each

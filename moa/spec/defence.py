@@ -64,7 +64,11 @@ class DefenceSpec(Spec):
             raise ValueError(f"no node hears `{REFERENCES}`: write `inputs: {REFERENCES}`")
         if strange := sorted(heard - {*self.nodes, REFERENCES}):
             meant = nearest(strange[0], [*self.nodes, REFERENCES])
-            hint = f"; did you mean `{meant}`?" if meant else f": a defence hears its own nodes and `{REFERENCES}`"
+            hint = (
+                f"; did you mean `{meant}`?"
+                if meant
+                else f": a defence hears its own nodes and `{REFERENCES}`"
+            )
             raise ValueError(f"no node is called `{strange[0]}`{hint}")
         last = [name for name in self.nodes if name not in heard]
         if self.answer is not None and self.answer not in self.nodes:
