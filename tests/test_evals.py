@@ -17,7 +17,8 @@ from moa.spec.evaluation import EvalSpec
 from moa.spec.questions import NUMBERS
 from tests.support.shared import shared_data
 
-OURS = {"sample": 40, "sample_choice": 26}
+OURS = {"sample": 40, "sample_choice": 26, "sample_persuasion": 16}
+PERSUASION = {"quality_honest", "quality_persuasion"}
 OWN_DATA = {*OURS, "pairwise"}
 
 
@@ -77,7 +78,7 @@ def items_of(name: str, file: str) -> list[Item]:
 
 
 def test_the_catalogue_is_what_the_tests_know() -> None:
-    assert set(names("evals")) == {*SAMPLES, *OWN_DATA, "alpaca_eval", "wildbench", "wildbench_score"}
+    assert set(names("evals")) == {*SAMPLES, *OWN_DATA, *PERSUASION, "alpaca_eval", "wildbench", "wildbench_score"}
     assert [entry.name for entry in entries("evals")] == names("evals")
 
 
