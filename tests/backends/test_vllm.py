@@ -166,13 +166,14 @@ async def test_a_reply_ends_where_the_window_does(small: Vllm) -> None:
         ({"top_p": 3}, "vLLM refused the request: top_p"),
         ({"logprobs": True, "top_logprobs": 500}, "vLLM refused the request: "),
         ({"structured_outputs": {"regex": "("}}, "vLLM refused the request: "),
+        ({"top_p": 3, "temperature": 0}, "vLLM refused the request: top_p"),
     ],
 )
 async def test_what_the_engine_refuses_is_said_in_one_line(
     small: Vllm, params: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(BadRequestError) as caught:
-        await small.complete(asking("Hello.", params=params))
+        await small.complete(asking("Hello.", params=params, n=2))
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -33,6 +33,8 @@ from moa.spec.model import ModelSpec
 
 IN_FLIGHT = 512
 """Requests that are handed to the engine at once; it queues them by priority itself."""
+GREEDY = 1e-5
+"""Below this temperature vLLM draws nothing, and takes the most probable token."""
 _numbers = itertools.count()
 
 
@@ -180,13 +182,10 @@ class _Job:
             raise _overflow(name, llm.model_config.max_model_len)
         sampling = await self._sampling(llm, min(self.asked.longest or room, room))
         gathering = Gathering(request.n, self._reasoning(llm))
-        if request.n == 1 or sampling["temperature"] > 0:
+        if request.n == 1 or sampling["temperature"] >= GREEDY:
             await self._gather(llm, prompt, sampling, gathering)
         else:
-            # vLLM refuses `n` for samples that cannot differ.
-            async with asyncio.TaskGroup() as group:
-                for index in range(request.n):
-                    group.create_task(self._gather(llm, prompt, sampling, gathering, index))
+            await self._gather_apart(llm, prompt, sampling, gathering)
         return Completion(gathering.choices(name), self.backend.spec.model)
 
     def _reasoning(self, llm: Any) -> Reasoning | None:
@@ -248,6 +247,20 @@ class _Job:
             for delta in gathering.add(output, first):
                 self._begun.add(delta.index)
                 self._tell(delta)
+
+    async def _gather_apart(
+        self, llm: Any, prompt: Any, sampling: Mapping[str, Any], gathering: Gathering
+    ) -> None:
+        """Samples that cannot differ, for which vLLM refuses `n`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index in range(self.request.n):
+                    group.create_task(self._gather(llm, prompt, sampling, gathering, index))
+        except ExceptionGroup as failed:
+            first = failed.exceptions[0]
+        else:
+            return
+        raise first
 
     def _tell(self, delta: Delta) -> None:
         if self.emit is not None:

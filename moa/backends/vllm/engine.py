@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from moa.backends.base import Trip
 from moa.backends.counting import IMPORTING
 from moa.backends.vllm.options import Settings, check_arguments, on_cpu
-from moa.errors import EngineDeadError, MoaError, UsageError
+from moa.errors import EngineDeadError, UsageError
 
 T = TypeVar("T")
 QUIET = {
@@ -58,7 +58,7 @@ class Engine:
         self._llm: Any = None
         self._asleep: int | None = None
         """The level at which the engine sleeps."""
-        self._failed: MoaError | None = None
+        self._failed: UsageError | EngineDeadError | None = None
         self._starting: asyncio.Lock | None = None
 
     @classmethod
@@ -141,22 +141,22 @@ class Engine:
             trip.queued += time.perf_counter() - began
             try:
                 return await job(llm)
-            except Exception as error:
+            except Exception:
                 if not llm.errored:
                     raise
-                self._died(llm, error)
+                self._died(llm)
 
     async def _living(self) -> Any:
         assert self._starting is not None
         async with self._starting:
-            if self._failed is not None:
-                raise self._failed
-            if self._llm is None:
+            if self._llm is None and self._failed is None:
                 try:
                     self._llm = self._start()
-                except MoaError as error:
+                except UsageError as error:
                     self._failed = error
-                    raise
+            if self._failed is not None:
+                # One for each that is told: an error that is raised again keeps growing.
+                raise type(self._failed)(str(self._failed))
             return self._llm
 
     async def _rest(self, level: int | None) -> None:
@@ -180,7 +180,7 @@ class Engine:
             await self._llm.collective_rpc("reload_weights")
             await self._llm.wake_up(tags=["kv_cache"])
 
-    def _died(self, llm: Any, error: Exception) -> None:
+    def _died(self, llm: Any) -> None:
         """Note the death of an engine, which all of its requests report; the first of them clears up."""
         if llm is not self._llm:
             return
