@@ -92,6 +92,8 @@ async def _tell(
     while True:
         arrivals = await feed.take(house.settings.keep_alive)
         last = arrivals[-1] if arrivals else None
+        if isinstance(last, Reply) and last.error is not None:
+            context.error = f"{type(last.error).__name__}: {last.error}"
         if isinstance(last, Refusal):
             context.error = last.detail or last.message
             if not stream.begun:

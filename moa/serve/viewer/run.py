@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from moa.errors import MoaError
 from moa.run.reply import NodeResult, Reply
+from moa.serve.refusal import refusal_of
 
 Json = dict[str, Any]
 
@@ -26,11 +28,11 @@ def finished(reply: Reply, *, detailed: bool = True) -> Json:
     }
 
 
-def failure(error: Exception | None, *, detailed: bool) -> str | None:
+def failure(error: MoaError | None, *, detailed: bool) -> str | None:
     """What went wrong, in one line."""
     if error is None:
         return None
-    return f"{type(error).__name__}: {error}" if detailed else type(error).__name__
+    return f"{type(error).__name__}: {error}" if detailed else refusal_of(error, detailed=False).message
 
 
 def _node(result: NodeResult, *, detailed: bool) -> Json:

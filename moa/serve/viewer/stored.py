@@ -25,7 +25,7 @@ NEWEST = 10_000
 """Samples that are looked at, the newest of them."""
 PATIENCE = 5.0
 """Seconds to wait for other programs."""
-_ID = re.compile(r"(\d{1,15})\.(\d{1,15})")
+_ID = re.compile(r"(\d{1,18})\.(\d{1,18})")
 
 
 class StoreSource:

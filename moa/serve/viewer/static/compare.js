@@ -51,11 +51,15 @@ function nodeSection(id, one, other) {
   const same = one && other && one.text === other.text && one.model === other.model;
   const heading = (node) => make("p", { class: "faint small" }, node ? visible([node.model || node.agent || "", WORDS[node.state] || node.state].filter(Boolean).join(" · ")) : "not there");
   return make("details", { class: "compared", open: !same }, make("summary", {}, make("bdi", {}, visible(id)), same ? " (the same)" : ""),
-    make("div", { class: "pair" }, heading(one), heading(other)), pair(one ? one.text : "", other ? other.text : ""));
+    pair(one ? one.text : "", other ? other.text : "", heading(one), heading(other)));
 }
 
-function pair(one, other) {
+/** Both texts, each with the words marked that only it has. */
+function pair(one, other, ...headings) {
   const parts = different(visible(one), visible(other));
-  const side = (kinds, tag, name) => make("pre", { dir: "auto", "aria-label": name }, ...parts.filter(([kind]) => kinds.includes(kind)).map(([kind, words]) => (kind === "same" ? words : make(tag, {}, words))));
-  return make("div", { class: "pair" }, side(["same", "gone"], "del", "left"), side(["same", "new"], "ins", "right"));
+  const side = (kinds, tag, place) => {
+    const words = parts.filter(([kind]) => kinds.includes(kind)).map(([kind, text]) => (kind === "same" ? text : make(tag, {}, text)));
+    return make("div", { role: "group", "aria-label": ["left", "right"][place] }, headings[place], make("pre", { dir: "auto" }, ...words));
+  };
+  return make("div", { class: "pair" }, side(["same", "gone"], "del", 0), side(["same", "new"], "ins", 1));
 }

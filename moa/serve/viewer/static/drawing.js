@@ -15,7 +15,8 @@ export class Drawing {
   }
 
   draw(picture) {
-    const svg = shape("svg", { class: "drawing", viewBox: `0 46 ${picture.width} ${Math.max(60, picture.height - 76)}`, role: "listbox", "aria-label": `Nodes of ${visible(picture.title)}; the arrow keys go from one to the next` });
+    const top = 48, low = Math.max(...[...picture.boxes, ...picture.frames].map((one) => one.y + one.height)) + 16;
+    const svg = shape("svg", { class: "drawing", viewBox: `0 ${top} ${picture.width} ${low - top}`, role: "listbox", "aria-label": `Nodes of ${visible(picture.title)}; the arrow keys go from one to the next` });
     svg.style.setProperty("--natural", `${picture.width}px`);
     svg.style.setProperty("--least", `${Math.min(picture.width, 0.62 * picture.width + 60)}px`);
     const back = shape("g", { "aria-hidden": "true" });

@@ -62,6 +62,11 @@ export class Runs {
     this.showBar();
   }
 
+  /** What the list holds. */
+  get thing() {
+    return this.sources[Number(this.source.value)]?.kind === "experiment" ? "question" : "run";
+  }
+
   async load(offset) {
     const turn = ++this.turn, address = this.source.value;
     if (!offset) this.found.textContent = "Searching …";
@@ -78,7 +83,7 @@ export class Runs {
     if (offset) this.list.append(...rows);
     else this.list.replaceChildren(...rows);
     this.more.hidden = this.list.children.length >= page.total;
-    this.found.textContent = [page.total ? `${counted(page.total, "run")} found` : "No runs found", page.note].filter(Boolean).join(". ");
+    this.found.textContent = [page.total ? `${counted(page.total, this.thing)} found` : `No ${this.thing}s found`, page.note].filter(Boolean).join(". ");
     if (offset && rows.length) rows[0].querySelector("a, button").focus();
   }
 
