@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from moa.evaluate.deception.insights import Insights, breaks_at, insights
+from moa.evaluate.deception.insights import Agent, Insights, breaks_at, insights
 from moa.evaluate.deception.matrix import NONE, Cell, Change, Matrix
 from moa.evaluate.numbers.intervals import Estimate
+from moa.evaluate.report.bars import Bar, bars
 from moa.evaluate.report.crossing import crossing
 from moa.evaluate.report.curves import Fall, curves
 from moa.evaluate.report.scene import Plot
@@ -43,6 +44,7 @@ def _study(matrix: Matrix, known: Insights, unit: Unit, number: int) -> Study:
     plots = [
         crossing(f"attack-defence{suffix}", "Attack by defence", matrix, unit, list(_map_words(matrix))),
         *_breakdown(matrix, known, unit, suffix),
+        *_influence(known, unit, suffix),
     ]
     return Study(
         matrix.graph, tuple(in_short(matrix, unit)), tuple(plots), tuple(_tables(matrix, known, unit))
@@ -126,6 +128,33 @@ def _breakdown(matrix: Matrix, known: Insights, unit: Unit, suffix: str) -> Iter
             "In brackets the 95% interval of the first number of deceivers at which that is so, by a bootstrap over questions."
         )
     yield curves(f"breakdown{suffix}", "Where each defence breaks", falls, behind, unit, caption)
+
+
+def _influence(known: Insights, unit: Unit, suffix: str) -> Iterator[Plot]:
+    """Shapley values of the references, honest and under the first attack on them."""
+    told = [agent for agent in known.agents if agent.shapley is not None]
+    struck = next((agent.attack for agent in told if agent.deceives), None)
+    entries = [
+        Bar(f"{agent.node}{_role(agent, struck)}", agent.shapley)
+        for agent in told
+        if agent.attack in (NONE, struck)
+    ]
+    if not entries:
+        return
+    kind = Unit(f"Shapley value in {unit.title.lower()}", " points", middle=0.0)
+    caption = [
+        "What a reference adds to the aggregation, mean over all orders in which references could have come, from the ballots of the vote over all subsets. "
+        "Below 0 the others do better without it. The thin line is the 95% confidence interval over questions.",
+    ]
+    if struck is not None:
+        caption.append(f"The second time each stands there as it is under {struck}.")
+    yield bars(f"influence{suffix}", "Influence of each agent", entries, kind, caption)
+
+
+def _role(agent: Agent, struck: str | None) -> str:
+    if agent.attack != struck:
+        return ""
+    return ", deceiving" if agent.deceives else ", under attack"
 
 
 def _steps(matrix: Matrix, chain: Sequence[str], defence: str) -> Iterator[tuple[int, Estimate]]:

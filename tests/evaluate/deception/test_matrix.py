@@ -156,7 +156,7 @@ def test_certified_accuracy_is_at_most_the_accuracy(known: Insights, matrix: Mat
 
 def test_the_report_shows_all_of_it(attacked: Folder, standings: Board, matrix: Matrix) -> None:
     [found] = studies(standings, [matrix])
-    assert [plot.name for plot in found.plots] == ["attack-defence", "breakdown"]
+    assert [plot.name for plot in found.plots] == ["attack-defence", "breakdown", "influence"]
     values = {
         cell.attack: cell.figure.estimate.value
         for cell in matrix.listed()
