@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from moa.backends.openai import OpenAICompatible
 from moa.backends.providers import PRESETS, endpoint, provider_url
 from moa.backends.resolve import connect, is_http, model_spec
+from moa.backends.upheld import Upheld, upheld
 from moa.backends.wire import open_session
 from moa.errors import ConnectionFailedError, MissingExtraError, MoaError, UsageError
 from moa.spec.model import ModelSpec
@@ -62,6 +63,7 @@ async def discover_all(
     async with open_session() as session, asyncio.TaskGroup() as group:
         tasks = [group.create_task(asyncio.to_thread(_embedded, environ))]
         tasks += [group.create_task(_server(one, environ, session)) for one in _servers(environ)]
+        tasks += [group.create_task(_upheld(one, environ, session)) for one in upheld(environ)]
         tasks += [group.create_task(_provider(name, environ, session)) for name in with_key(environ)]
         tasks += [
             group.create_task(_entry(name, model_spec(name, models), environ, session)) for name in models
@@ -147,6 +149,17 @@ async def _server(server: _Server, environ: Mapping[str, str], session: ClientSe
     )
 
 
+async def _upheld(engine: Upheld, environ: Mapping[str, str], session: ClientSession) -> Finding:
+    """An engine that a `moa up` of this machine keeps running."""
+    called = f"moa up: {engine.name}"
+    spec = ModelSpec(name=engine.base_url, base_url=engine.base_url)
+    if engine.state not in ("ready", "asleep"):
+        return Finding(called, engine.base_url, False, remedy=f"{engine.state}; `moa up` says more")
+    found = await _asked(called, spec, environ, session)
+    remedy = found.remedy if not found.ready else f"by their own names with --models {engine.models_file}"
+    return replace(found, models=_names(spec, found.models), remedy=remedy)
+
+
 async def _provider(name: str, environ: Mapping[str, str], session: ClientSession) -> Finding:
     spec = ModelSpec(name=name, provider=name)
     found = await _asked(name, spec, environ, session)
@@ -170,7 +183,9 @@ async def _entry(name: str, spec: ModelSpec, environ: Mapping[str, str], session
 def _in_process(name: str, spec: ModelSpec, environ: Mapping[str, str]) -> Finding:
     where = spec.file or spec.provider or ""
     try:
-        connect(spec)
+        backend = connect(spec)
+        if check := getattr(backend, "check_installed", None):
+            check()
         if spec.provider == "local":
             where = str(_weights(spec.model, spec.file, environ))
     except MoaError as error:

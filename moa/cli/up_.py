@@ -85,6 +85,7 @@ def _planned(
     from moa.up.wanted import wanted_engines
 
     engines = wanted_engines(spec.models)
+    sleep = sleep or any(engine.sleep for engine in engines)
     build = probe(python)
     shares = plan_shares(engines, on_cpu=build.cpu, sleep=sleep)
     ports = hold_ports(len(engines), stack, port)

@@ -154,11 +154,13 @@ class Engine:
 
     async def _settle(self) -> None:
         """Ready; with sleep mode, laid to sleep."""
-        if not self.launch.sleep:
+        if self.launch.sleep is None:
             self._turn("ready")
             return
         try:
-            async with self._session.post(f"{self.launch.root}/sleep?level=1", timeout=SLEEP) as answer:
+            async with self._session.post(
+                f"{self.launch.root}/sleep?level={self.launch.sleep}", timeout=SLEEP
+            ) as answer:
                 status: int | str = answer.status
         except (ClientError, TimeoutError, OSError) as error:
             status = type(error).__name__

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from moa.backends.vllm.options import on_cpu
 from moa.errors import UsageError
@@ -60,7 +60,8 @@ class Launch:
     command: tuple[str, ...]
     variables: Mapping[str, str]
     """What is set beside the environment that is there."""
-    sleep: bool = False
+    sleep: Literal[1, 2] | None = None
+    """The level of sleep mode in which it rests; None for an engine that is always awake."""
 
     @property
     def name(self) -> str:
@@ -131,7 +132,7 @@ def launch(
         if (rank := _rank(engine)) is not None:
             arguments.setdefault("max_lora_rank", rank)
     command = (python, "-m", SERVER, "--model", engine.model, *_served(engine, port), *flags(arguments))
-    return Launch(engine, port, share, command, variables, sleep)
+    return Launch(engine, port, share, command, variables, (engine.sleep or 1) if sleep else None)
 
 
 def _served(engine: Wanted, port: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from moa.backends.vllm.options import read_settings
 from moa.errors import UsageError
@@ -32,6 +32,8 @@ class Wanted:
     """The folder of the LoRA adapter of each entry that asks one."""
     chat_template: str | None = None
     device: str | None = None
+    sleep: Literal[1, 2] | None = None
+    """The level of sleep mode in which it rests, where an entry says so."""
 
     @property
     def name(self) -> str:
@@ -83,12 +85,22 @@ def _one(name: str, spec: ModelSpec) -> tuple[str, Wanted]:
     """The engine for one entry, and the key that entries of one engine share."""
     options, settings = read_settings(spec)
     arguments: dict[str, Any] = json.loads(settings.arguments)
+    if options.sleep is not None:
+        del arguments["enable_sleep_mode"]
     key = json.dumps(
-        [settings.model, _without(arguments, "enable_lora"), options.chat_template, spec.device],
+        [
+            settings.model,
+            _without(arguments, "enable_lora"),
+            options.chat_template,
+            spec.device,
+            options.sleep,
+        ],
         sort_keys=True,
     )
     names, adapters = ((name,), {}) if options.lora is None else ((), {name: _folder(name, options.lora)})
-    engine = Wanted(settings.model, arguments, names, adapters, options.chat_template, spec.device)
+    engine = Wanted(
+        settings.model, arguments, names, adapters, options.chat_template, spec.device, options.sleep
+    )
     if len(engine.gpus) < parallel(arguments):
         count = parallel(arguments)
         raise UsageError(
@@ -106,6 +118,7 @@ def _joined(one: Wanted, other: Wanted) -> Wanted:
         {**one.adapters, **other.adapters},
         one.chat_template,
         one.device,
+        one.sleep,
     )
 
 

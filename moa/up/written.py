@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moa.backends.vllm.options import INCIDENTAL
 from moa.spec.model import ModelSpec, ModelsSpec
 from moa.up.launch import Launch
-from moa.up.shares import IN_BYTES, SHARE
 
-BESIDE = frozenset(
-    {SHARE, IN_BYTES, "enable_lora", "max_loras", "max_lora_rank", "max_cpu_loras", "enable_sleep_mode"}
-)
+BESIDE = INCIDENTAL | {"enable_lora", "max_lora_rank"}
 """Arguments of an engine that do not decide what it answers."""
 
 
@@ -53,8 +51,8 @@ def _over_http(name: str, spec: ModelSpec, launch: Launch) -> dict[str, Any]:
     for gone in ("provider", "options"):
         kept.pop(gone, None)
     options: dict[str, Any] = {"priority": True, "known_as": _known_as(name, launch)}
-    if launch.sleep:
-        options["sleep"] = 1
+    if launch.sleep is not None:
+        options["sleep"] = launch.sleep
     free = {"price": {"input": 0.0, "output": 0.0}} if spec.price is None else {}
     return {"base_url": f"{launch.root}/v1", **kept, "model": name, **free, "options": options}
 

@@ -23,7 +23,11 @@ def only_what_the_test_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def away(**environ: str) -> Mapping[str, str]:
-    return {"OLLAMA_HOST": "127.0.0.1:9", "LMSTUDIO_BASE_URL": "http://127.0.0.1:9"} | environ
+    return {
+        "OLLAMA_HOST": "127.0.0.1:9",
+        "LMSTUDIO_BASE_URL": "http://127.0.0.1:9",
+        "XDG_STATE_HOME": "/nonexistent",
+    } | environ
 
 
 async def found(
