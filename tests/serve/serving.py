@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from openai import AsyncOpenAI
 
 import moa
@@ -98,6 +98,8 @@ async def serving(
             }
         )
         app = make_app(served, runner, chosen)
+        if fit is not None:
+            fit(app, runner)
         stop, ready = Stop(), asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
             group.create_task(listen(app, "127.0.0.1", 0, grace=grace, ready=ready.set_result, stop=stop))
