@@ -5,7 +5,7 @@
 Throughput: Self-MoA's samples and aggregations through `Runner.map`, beside the same prompts with the same
 sampling sent straight to the same engine, all samples of a layer at once; in turn, in one process.
 Collapse: tokens of prompts that the engine really computed, with k samples as one request and as k requests,
-by the engine's own counters (its prefix cache is off for this).
+by the engine's own counters; the requests do not see each other's cache.
 """
 
 from __future__ import annotations
@@ -151,8 +151,11 @@ async def collapse(spec: ModelSpec, samples: int) -> None:
     messages = ({"role": "user", "content": QUESTION.format(0, "the sea") * 8},)
     params = {"max_tokens": 2, "ignore_eos": True}
 
+    prompts: list[int] = []
+
     async def together() -> None:
-        await backend.complete(Request(messages, params, n=samples, seed=1))
+        completion = await backend.complete(Request(messages, params, n=samples, seed=1))
+        prompts.append(completion.usage.input_tokens)
 
     async def apart() -> None:
         for number in range(samples):
@@ -161,11 +164,17 @@ async def collapse(spec: ModelSpec, samples: int) -> None:
     await backend.complete(Request(({"role": "user", "content": "Hello."},), {"max_tokens": 4}))
     one = await _computed(together)
     many = await _computed(apart)
+    block = await backend.engine.run(_block)
     await backend.aclose()
-    print(
-        f"collapse: {samples} samples compute {one:.0f} tokens of prompts in one request, {many:.0f} in {samples}:"
-    )
-    print(f"          a factor of {many / one:.2f} (predicted: {samples})")
+    [prompt] = prompts
+    predicted = samples * prompt / (prompt + (samples - 1) * (prompt - (prompt - 1) // block * block))
+    print(f"collapse: a prompt of {prompt} tokens in blocks of {block}, {samples} samples")
+    print(f"          computed: {one:.0f} tokens in one request, {many:.0f} in {samples} requests")
+    print(f"          a factor of {many / one:.2f}; predicted, whole blocks being shared: {predicted:.2f}")
+
+
+async def _block(llm: Any) -> int:
+    return int(llm.vllm_config.cache_config.block_size)
 
 
 async def _computed(work: Callable[[], Awaitable[None]]) -> float:

@@ -242,6 +242,22 @@ async def test_what_an_earlier_prompt_shares_is_counted(small: Vllm) -> None:
 
 
 @needs_vllm
+async def test_samples_of_one_request_share_the_whole_blocks_of_its_prompt(small: Vllm) -> None:
+    async def size(llm: Any) -> int:
+        return int(llm.vllm_config.cache_config.block_size)
+
+    def computed() -> float:
+        return counter("prefix_cache_queries") - counter("prefix_cache_hits")
+
+    before = computed()
+    text = "Once there was a dog who lived in the hills and had many friends. " * 20
+    completion = await small.complete(asking(text, n=4, params={"max_tokens": 2, "ignore_eos": True}))
+    prompt, block = completion.usage.input_tokens, await small.engine.run(size)
+    alone = prompt - (prompt - 1) // block * block
+    assert computed() - before == prompt + 3 * alone < 2 * prompt
+
+
+@needs_vllm
 async def test_those_nearest_to_the_answer_go_first(small: Vllm) -> None:
     params = {"max_tokens": 24, "ignore_eos": True}
     ended: list[str] = []
