@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from moa.run.budget import Ledger
 from moa.run.conversation import Question
 from moa.run.events import Listener
+from moa.run.recent import Recent
 from moa.run.reply import Reply
 from moa.run.runner import Given, Runnable, Runner
 from moa.run.sampler import Sampler
+
+WIRINGS = 256
+"""Graphs of guests that a host remembers in the form in which it runs them."""
 
 
 class Guest(Runner):
@@ -39,18 +43,27 @@ class Guest(Runner):
         self.listeners = [*host.listeners, *listeners]
         if self.seed != host.seed or self.ledger is not host.ledger:
             self._sampler = Sampler(self.store, self.ledger, seed=self.seed)
-        # A plan with a caller's own sampling is wired for this question and forgotten with it.
-        self._wirings = dict(host._wirings)
+        # What guests bring, with sampling of their own, must not pile up at the host.
+        self._wirings = vars(host).setdefault("_guests_wirings", Recent(WIRINGS))
         self._runs = host._runs
         host._runs += 1
 
     async def answer(
-        self, graph: Runnable, question: Question, *, watch: Listener | None = None, given: Given = None
+        self,
+        graph: Runnable,
+        question: Question,
+        *,
+        watch: Listener | None = None,
+        given: Given = None,
+        once: bool = False,
     ) -> Reply:
         """Answer the question; with `watch`, which receives every event, the answer's text streams.
 
-        A failed run is a `Reply` with its `error`; `given` is what `Runner.run` takes.
+        A failed run is a `Reply` with its `error`; `given` is what `Runner.run` takes. A graph that comes `once` is
+        not remembered.
         """
+        if once:
+            self._wirings = {}
         return await self._run(graph, question, bool(self.reuse), watch, given)
 
     async def aclose(self) -> None:

@@ -16,6 +16,7 @@ from moa.graph.plan import Plan
 from moa.run.conversation import read_conversation
 from moa.run.events import Event, TextArrived
 from moa.run.flow import cancel_all
+from moa.run.recent import Recent
 from moa.run.reply import NodeResult, Reply
 from moa.serve.context import Context
 from moa.serve.house import House, Served
@@ -23,6 +24,9 @@ from moa.serve.refusal import Refusal, bad, refusal_of
 from moa.serve.stream import Feed
 from moa.serve.unsent import Diverged, Unsent
 from moa.spec.agent import Sampling
+
+LARGE = 1 << 14
+"""Characters of a request's sampling, tools and all, up to which its plan is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class Asked:
     """Over that of the nodes that write the answer."""
     count: int = 1
     seed: int | None = None
+
+    @property
+    def large(self) -> bool:
+        """Whether it holds so much (tools, schemas) that its plan is not worth keeping."""
+        return len(self.sampling.model_dump_json()) > LARGE
 
 
 class Fresh(NamedTuple):
@@ -56,8 +65,11 @@ class Answered(NamedTuple):
 Arrival = Fresh | Answered | Refusal
 
 
-def plan_for(asked: Asked) -> Plan:
-    """The plan that honours a request; raises `Refusal` for what this ensemble cannot do."""
+def plan_for(asked: Asked, known: Recent[tuple[str, ...], Plan] | None = None) -> Plan:
+    """The plan that honours a request, `known` from one before it or new.
+
+    Raises `Refusal` for what this ensemble cannot do.
+    """
     plan, sampling = asked.served.plan, asked.sampling
     if plan.by_id[plan.answer].select is not None:
         for name in ("tools", "logprobs"):
@@ -68,17 +80,23 @@ def plan_for(asked: Asked) -> Plan:
         read_conversation(asked.messages)
     except UsageError as error:
         raise bad(str(error), "messages") from None
+    key = (asked.served.id, str(asked.count), sampling.model_dump_json())
+    if known is not None and key in known:
+        return known[key]
     try:
-        return answering(plan, sampling, asked.count)
+        plan = answering(plan, sampling, asked.count)
     except UsageError as error:
         raise bad(str(error), "n", "unsupported_parameter") from None
+    if known is not None and not asked.large:
+        known[key] = plan
+    return plan
 
 
 async def answer(house: House, context: Context, asked: Asked) -> Answered:
     """The whole answer; raises `Refusal`."""
-    plan = plan_for(asked)
+    plan = plan_for(asked, house.plans)
     async with house.admission.place(context.tenant):
-        reply = await house.guest(context, asked.seed).answer(plan, asked.messages)
+        reply = await house.guest(context, asked.seed).answer(plan, asked.messages, once=asked.large)
     return await _booked(house, context, asked, reply)
 
 
@@ -88,7 +106,7 @@ async def arriving(house: House, context: Context, asked: Asked) -> AsyncIterato
 
     Raises `Refusal` for what cannot be asked at all. Leaving the block cancels what is still under way.
     """
-    plan = plan_for(asked)
+    plan = plan_for(asked, house.plans)
     feed: Feed[Arrival] = Feed()
     task = asyncio.create_task(_write(house, context, asked, plan, feed))
     try:
@@ -103,7 +121,7 @@ async def _write(house: House, context: Context, asked: Asked, plan: Plan, feed:
     try:
         async with house.admission.place(context.tenant):
             guest = house.guest(context, asked.seed)
-            reply = await guest.answer(plan, asked.messages, watch=telling.hear)
+            reply = await guest.answer(plan, asked.messages, watch=telling.hear, once=asked.large)
         answered = await _booked(house, context, asked, reply)
         feed.put(answered._replace(rests=telling.rests(answered.answers)))
     except MoaError as error:

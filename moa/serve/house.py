@@ -14,6 +14,7 @@ from aiohttp import web
 
 from moa.graph.plan import Plan
 from moa.run.guest import Guest
+from moa.run.recent import Recent
 from moa.run.runner import Runner
 from moa.serve.admission import Admission
 from moa.serve.context import Context, Observer
@@ -22,6 +23,8 @@ from moa.serve.metrics import figures
 from moa.serve.refusal import Refusal
 
 Log = Callable[[Mapping[str, Any]], None]
+PLANS = 256
+"""Plans with a caller's own sampling that are kept for the next request like it."""
 SEEDS = 1 << 31
 """Seeds of requests that name none are drawn below this."""
 
@@ -96,8 +99,8 @@ class House:
         self.figures = figures(frozenset(self.served), settings.timer)
         self._observers = [*settings.observers, *([self.figures.hear] if self.figures else [])]
         self.began = int(settings.clock())
-        self.plans: dict[tuple[str, ...], Plan] = {}
-        """Plans of decisions that were made before, by what they ask whom."""
+        self.plans: Recent[tuple[str, ...], Plan] = Recent(PLANS)
+        """Plans that requests have made of what is served, by what they ask of whom."""
 
     def find(self, model: str) -> Served:
         """What a model id means; raises `Refusal` with the nearest id."""

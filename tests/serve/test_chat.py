@@ -11,6 +11,8 @@ import pytest
 from moa.backends.base import Request
 from moa.errors import ConnectionFailedError, RateLimitedError
 from moa.run.retry import RetryPolicy
+from moa.serve.answer import LARGE
+from moa.serve.house import PLANS
 from tests.serve.serving import duo, serving, vote
 from tests.support.backends import Scripted
 
@@ -235,3 +237,14 @@ async def test_several_ensembles_are_several_models() -> None:
             await client.models.retrieve("thee")
     assert listed == ["one", "two/three"] and shown.owned_by == "moa"
     assert missing.value.code == "model_not_found"
+
+
+async def test_what_callers_bring_does_not_pile_up() -> None:
+    async with serving() as server, server.client() as client:
+        for number in range(PLANS + 5):
+            await client.chat.completions.create(model="duo", messages=ASK, max_tokens=number + 1)
+        huge: Any = [{"type": "function", "function": {"name": "f", "description": "x" * LARGE}}]
+        await client.chat.completions.create(model="duo", messages=ASK, tools=huge)
+        house = server.house
+    assert len(house.plans) == PLANS and len(vars(house.runner)["_guests_wirings"]) <= PLANS
+    assert not any("xxx" in key[2] for key in house.plans)
