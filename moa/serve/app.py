@@ -16,6 +16,7 @@ from moa.serve.house import HOUSE, House, Served, Settings
 from moa.serve.listing import list_models, show_model
 from moa.serve.messages import count_tokens, messages
 from moa.serve.metrics import metrics
+from moa.serve.openapi import openapi
 from moa.serve.relay import completions, embeddings
 from moa.serve.responses import responses
 
@@ -46,6 +47,7 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
             web.get("/metrics", metrics),
+            web.get("/openapi.json", openapi),
         ]
     )
     app.on_response_prepare.append(_unsigned)

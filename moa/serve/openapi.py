@@ -1,0 +1,133 @@
+"""GET /openapi.json: every address of the server, in OpenAPI 3.1.
+
+What answers look like and what no class says stands in `openapi.yaml`; the fields of requests come from the classes that read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import yaml
+from aiohttp import web
+from pydantic import BaseModel
+
+from moa import __version__
+from moa.serve import chat_request, messages_request, ollama_request, responses_request
+from moa.serve.decisions_request import DecisionsRequest
+from moa.serve.house import HOUSE
+
+Json = dict[str, Any]
+REF = "#/components/schemas/"
+
+
+class Read(NamedTuple):
+    """A class that reads bodies, and the fields that it refuses, each with what to do instead."""
+
+    model: type[BaseModel]
+    refused: Mapping[str, str] = {}
+
+
+REQUESTS: Mapping[str, Read] = {
+    "chat": Read(chat_request.ChatRequest, chat_request.REFUSED),
+    "responses": Read(responses_request.ResponsesRequest, responses_request.REFUSED),
+    "messages": Read(messages_request.MessagesRequest, messages_request.REFUSED),
+    "decisions": Read(DecisionsRequest),
+    "ollama": Read(ollama_request.OllamaRequest, ollama_request.REFUSED),
+}
+_EVERYWHERE = {
+    400: "The request cannot be honoured; where a field is to blame, it is named.",
+    403: "The request comes from a page of another site, or names another server.",
+    405: "The address has no such method.",
+}
+_GUARDED = {401: "A key is missing, or not known.", 404: "There is no such model or address."}
+_ASKED = {
+    408: "The body does not come.",
+    413: "The body is too large.",
+    415: "The body is not `application/json`.",
+    429: "This key has too much under way or has spent its budget, or a model behind asks to slow down.",
+    502: "The models behind did not answer, or not as they were told.",
+    503: "The server is busy or leaves.",
+    504: "The models behind took too long.",
+}
+_SHAPES = {"OpenAI": "Error", "Anthropic": "AnthropicError", "Ollama": "OllamaError", "open": "Error"}
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """The document, with this server's models."""
+    served = request.app[HOUSE].served.values()
+    return web.json_response(
+        document([each.id for each in served], [each.id for each in served if each.kind == "model"])
+    )
+
+
+def document(models: Collection[str] = (), plain: Collection[str] = ()) -> Json:
+    """The description of a server that serves `models`, of which `plain` are no graphs."""
+    written = _written()
+    schemas = dict(written["components"]["schemas"])
+    for name, ids in (("ModelId", models), ("PlainModelId", plain)):
+        if ids:
+            schemas[name] = {**schemas[name], "enum": list(ids)}
+    return {**written, "components": {**written["components"], "schemas": schemas}}
+
+
+@cache
+def _written() -> Json:
+    """The file, with the fields of requests and the errors put in."""
+    found: Json = yaml.safe_load((files("moa.serve") / "openapi.yaml").read_text(encoding="utf-8"))
+    found["info"]["version"] = __version__
+    schemas = found["components"]["schemas"]
+    for name in [name for name, schema in schemas.items() if "x-request" in schema]:
+        schema, forms = _request(schemas[name])
+        schemas[name] = schema
+        for form in forms:
+            schemas.setdefault(form, forms[form])
+    for path in found["paths"].values():
+        for method, operation in path.items():
+            responses = operation["responses"]
+            responses |= dict(_errors(responses.pop("x-errors"), responses, asked=method == "post"))
+    return found
+
+
+def _request(written: Json) -> tuple[Json, Json]:
+    """The schema of a body, and of the forms that its fields have."""
+    read = REQUESTS[written.pop("x-request")]
+    made = _untitled(read.model.model_json_schema(ref_template=REF + "{model}"))
+    forms = made.pop("$defs", {})
+    fields = made["properties"]
+    for name, said in written.pop("properties").items():
+        told = {"description", "items"} >= said.keys()
+        fields[name] = {**fields.get(name, {}), **said} if told else said
+    for name, remedy in read.refused.items():
+        fields[name] = {"enum": [None, False], "description": f"Not supported: {remedy}."}
+    required = [*made.get("required", ()), *written.pop("required", ())]
+    return {**made, **written, "required": required}, forms
+
+
+def _untitled(schema: Any) -> Any:
+    """A schema without the titles that only repeat names."""
+    if isinstance(schema, list):
+        return [_untitled(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: {field: _untitled(each) for field, each in value.items()}
+        if name in ("properties", "$defs")
+        else _untitled(value)
+        for name, value in schema.items()
+        if not (name == "title" and isinstance(value, str))
+    }
+
+
+def _errors(family: str, known: Collection[str], *, asked: bool) -> Iterator[tuple[str, Json]]:
+    """The responses to what is refused, in the shape of the API that was asked."""
+    told = _EVERYWHERE | (_GUARDED if family != "open" else {}) | (_ASKED if asked else {})
+    for status, description in sorted(told.items()):
+        headers = {"x-request-id": {"$ref": "#/components/headers/request-id"}}
+        if status in (429, 503):
+            headers["retry-after"] = {"$ref": "#/components/headers/retry-after"}
+        content = {"application/json": {"schema": {"$ref": REF + _SHAPES[family]}}}
+        if str(status) not in known:
+            yield str(status), {"description": description, "headers": headers, "content": content}
