@@ -1,4 +1,4 @@
-"""The right answers that simulated members know: questions and answers of a JSONL file."""
+"""The right answers that simulated members know: questions and answers of a JSONL file, or an experiment's items."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def _known(line: str, place: str) -> Known:
         raise UsageError(f"{place}: not JSON") from None
     if not isinstance(row, Mapping) or row.get("answer") is None:
         raise UsageError(f"{place}: expected `question` and `answer`")
-    question = next((row[name] for name in _QUESTIONS if isinstance(row.get(name), str)), None)
+    turns = row.get("turns")
+    asked = {**row, "question": turns[-1]} if isinstance(turns, list) and turns else row
+    question = next((asked[name] for name in _QUESTIONS if isinstance(asked.get(name), str)), None)
     if not question:
         raise UsageError(f"{place}: has no question: expected one of {', '.join(_QUESTIONS)}")
     return Known(question.strip(), str(row["answer"]).strip())

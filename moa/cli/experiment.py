@@ -14,6 +14,8 @@ from moa.cli.session import at_terminal, check_fits, note_default_model, open_ru
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import JsonValue
+
     from moa.evaluate.entrants import Contender
     from moa.evaluate.experiment import Trials
     from moa.evaluate.folder import Folder
@@ -144,8 +146,8 @@ def carry_out(planned: Study, sources: Sources, conduct: Conduct) -> Folder:
     from moa.evaluate.difficulty import keep_reference
     from moa.evaluate.opening import STORE, opened
 
-    bindings = sources.bindings.knowing(_repeatable(planned.contenders, sources))
     with opened(conduct.out, planned.design, planned.items, fork=conduct.fork) as folder:
+        bindings = sources.bindings.knowing(_suited(planned, sources, folder))
         if planned.reference is not None:
             keep_reference(folder, planned.reference)
         if folder.path != conduct.out:
@@ -177,17 +179,26 @@ def _recorded(folder: Path, evaluation: str) -> Recordings:
     return found if load_eval(evaluation).spec.judge is not None else replace(found, judge=None)
 
 
-def _repeatable(contenders: Sequence[Contender], sources: Sources) -> dict[str, ModelSpec]:
-    """The embedded models that may be asked, told to answer the same request alike whatever else is under way."""
+def _suited(planned: Study, sources: Sources, folder: Folder) -> dict[str, ModelSpec]:
+    """Models that may be asked, told what an experiment needs of them, where no models.yaml speaks of them.
+
+    An embedded one answers the same request alike whatever else is under way. A simulated one knows the right
+    answers, where the evaluation has them.
+    """
     from moa.backends.resolve import model_spec
     from moa.graph.bind import DEFAULT_MODEL
 
     known = sources.bindings
-    names = {DEFAULT_MODEL, *(model for contender in contenders for model in contender.plan.models)}
+    names = {DEFAULT_MODEL, *(model for contender in planned.contenders for model in contender.plan.models)}
     for bound in (sources.judge, *known.slots.values()):
         names |= {bound} if isinstance(bound, str) else {*(bound or ())}
-    specs = [model_spec(name) for name in names if name.startswith("local:") and name not in known.models]
-    return {spec.name: spec.model_copy(update={"options": {"repeatable": True}}) for spec in specs}
+    truth = {"truth": str(folder.items_path)} if planned.spec.answer is not None else {}
+    wanted: dict[str, dict[str, JsonValue]] = {"local": {"repeatable": True}, "sim": {**truth}}
+    specs = [model_spec(name) for name in names - known.models.keys() if name.partition(":")[0] in wanted]
+    return {
+        spec.name: spec.model_copy(update={"options": {**wanted[spec.provider or ""], **spec.options}})
+        for spec in specs
+    }
 
 
 async def _run(runner: Runner, trials: Trials, total: int) -> None:

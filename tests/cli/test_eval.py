@@ -439,3 +439,22 @@ def test_a_changed_line_of_the_folder_is_named(moa: Here, server: FaultServer) -
     called = evaluate(moa, server)
     assert called.code == 2 and called.out == ""
     assert "out/answers/twice.jsonl:1: is about the item 'q1' where 'q0' is due" in called.err
+
+
+@pytest.mark.parametrize(("skill", "expected"), [("1", 100.0), ("0", 0.0)])
+def test_simulated_members_know_what_is_right_in_the_evaluation(
+    moa: Here, skill: str, expected: float
+) -> None:
+    line = (
+        "eval",
+        "sample_choice",
+        "single",
+        "-m",
+        f"sim:skill={skill}",
+        "--out",
+        "simulated",
+        "--no-report",
+    )
+    assert moa(*line).code == 0
+    told = json.loads(moa("compare", "simulated", "--json").out)
+    assert [row["figures"]["accuracy"]["estimate"]["value"] for row in told["rows"]] == [expected]
