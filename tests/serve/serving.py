@@ -79,9 +79,10 @@ async def serving(
     grace: float = 1.0,
     run: Mapping[str, Any] | None = None,
     plain: Sequence[str] = (),
+    fit: Callable[[web.Application, Runner], None] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Server]:
-    """Serve graphs, and models by themselves, through the very code that `moa serve` runs."""
+    """Serve graphs, and models by themselves, through the very code that `moa serve` runs; `fit` adds to the application."""
     backends = backends or {"panel": Scripted(), "sink": Scripted()}
     lines: list[Mapping[str, Any]] = []
     events: list[tuple[Context, Any]] = []
