@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,5 +180,6 @@ def _check_prices(served: list[Served], bindings: Bindings) -> None:
 
 def _log(line: Mapping[str, Any]) -> None:
     """The access log: a JSON object a line on standard output."""
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    with suppress(OSError):  # A log that nobody reads any more is no reason to stop answering.
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()

@@ -20,7 +20,7 @@ from moa.run.recent import Recent
 from moa.run.reply import NodeResult, Reply
 from moa.serve.context import Context
 from moa.serve.house import House, Served
-from moa.serve.refusal import Refusal, bad, refusal_of
+from moa.serve.refusal import Refusal, bad, broken, refusal_of
 from moa.serve.stream import Feed
 from moa.serve.unsent import Diverged, Unsent
 from moa.spec.agent import Sampling
@@ -127,8 +127,7 @@ async def _write(house: House, context: Context, asked: Asked, plan: Plan, feed:
     except MoaError as error:
         feed.put(refusal_of(error, detailed=house.settings.detailed))
     except Exception as error:  # noqa: BLE001  the HTTP border: whoever waits for the feed must hear of it
-        told = f"{type(error).__name__}: {error}"
-        feed.put(Refusal(500, "the server failed", code="internal_error", detail=told))
+        feed.put(broken(error))
 
 
 class _Telling:

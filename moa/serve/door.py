@@ -14,7 +14,7 @@ from moa.errors import MoaError
 from moa.serve.context import CONTEXT, Context, request_id
 from moa.serve.house import HOUSE, House, Settings
 from moa.serve.keys import Tenant
-from moa.serve.refusal import Refusal, bad, refusal_of
+from moa.serve.refusal import Refusal, bad, broken, refusal_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,8 +60,7 @@ async def forgiving(request: web.Request, handler: Handler) -> web.StreamRespons
     except (asyncio.CancelledError, ConnectionResetError):
         raise
     except Exception as error:  # noqa: BLE001  the HTTP border: a bug of ours ends this request alone
-        told = f"{type(error).__name__}: {error}"
-        response = refused(request, Refusal(500, "the server failed", code="internal_error", detail=told))
+        response = refused(request, broken(error))
     if context.streamed and not response.prepared:
         # A stream has begun: a second response in the middle of it would be read as part of the first.
         context.status = response.status

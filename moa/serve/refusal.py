@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from moa.errors import (
@@ -114,6 +116,14 @@ class Refusal(MoaError):
 def bad(message: str, param: str | None = None, code: str | None = None) -> Refusal:
     """A 400 that names the field."""
     return Refusal(400, message, param=param, code=code)
+
+
+def broken(error: Exception) -> Refusal:
+    """A bug of ours: the caller learns that there is one, the log where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    detail = f"{type(error).__name__}: {error}{place}"
+    return Refusal(500, "the server failed", code="internal_error", detail=detail)
 
 
 def refusal_of(error: MoaError, *, detailed: bool) -> Refusal:

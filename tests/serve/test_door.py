@@ -209,3 +209,18 @@ async def test_the_log_has_a_line_for_each_request_and_no_content() -> None:
     assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/chat/completions", 200)
     assert (line["model"], line["prompt_tokens"], line["completion_tokens"]) == ("duo", 20, 15)
     assert "Why?" not in json.dumps(line)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_bug_of_ours_ends_one_request_and_is_placed_in_the_log(stream: bool) -> None:
+    def boom(context: object, event: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    async with serving(observers=[boom]) as server, server.http() as http:
+        body = {**json.loads(BODY), "stream": stream}
+        failed = await http.post("/v1/chat/completions", json=body)
+        error = (await failed.json())["error"]
+        alive = await http.get("/healthz")
+    assert (failed.status, alive.status) == (500, 200) and error["code"] == "internal_error"
+    assert "secret" not in json.dumps(error)
+    assert "secret detail at test_door.py:" in server.lines[0]["error"]
