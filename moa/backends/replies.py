@@ -88,12 +88,23 @@ def _completion(payload: Any, n: int, messages: Sequence[Message]) -> Completion
     model, known_as = payload.get("model") or "", payload.get("id")
     if n == 1:
         draft = _draft(found[0])
+        if payload.get("prompt_logprobs"):
+            draft = draft._replace(logprobs=_with_prompt(draft.logprobs, payload["prompt_logprobs"]))
         [usage] = _usages(payload.get("usage"), (draft,), messages)
         return Completion((Choice(*draft, usage),), model, known_as)
     drafts = [_draft(one) for one in found[:n]]
     usages = _usages(payload.get("usage"), drafts, messages)
     choices = [Choice(*draft, usage) for draft, usage in zip(drafts, usages, strict=True)]
     return Completion(tuple(choices), model, known_as)
+
+
+def _with_prompt(logprobs: Any, places: Sequence[Any]) -> JsonValue:
+    """Log-probabilities with those of the prompt's tokens, of which vLLM lists the one that is there first."""
+    told: list[JsonValue] = []
+    for place in places:
+        token = next(iter(place.values()), None) if place else None
+        told.append(token and {"token": token.get("decoded_token") or "", "logprob": float(token["logprob"])})
+    return {**(logprobs or {}), "prompt": told}
 
 
 def refused(payload: Any) -> Refused:

@@ -16,6 +16,18 @@ class Asked(NamedTuple):
     value: Any
 
 
+class Likely(NamedTuple):
+    """How probable a model finds a text: the natural logarithm, over so many tokens."""
+
+    logprob: float
+    tokens: int
+
+    @property
+    def per_token(self) -> float:
+        """The mean over the tokens; minus the logarithm of the perplexity."""
+        return self.logprob / max(1, self.tokens)
+
+
 class SelectContext(Protocol):
     """What the engine lends a selector while it works."""
 
@@ -30,6 +42,10 @@ class SelectContext(Protocol):
 
     async def embed(self, texts: Sequence[str], embedder: str) -> list[Sequence[float]]:
         """A vector for each text, by the embedding model `embedder`; each text is embedded once."""
+        ...
+
+    async def likelihood(self, model: str, prompt: str, text: str) -> Likely:
+        """How probable `model` finds `text` as its answer to `prompt`; only models that vLLM runs tell it."""
         ...
 
     def warn(self, message: str) -> None:

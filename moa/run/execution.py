@@ -24,12 +24,13 @@ from moa.graph.plan import PlanNode
 from moa.nodes.prompt import question_of, reference_role
 from moa.nodes.read import read_reply
 from moa.nodes.response import Response
-from moa.nodes.selector import Asked, Selector
+from moa.nodes.selector import Asked, Likely, Selector
 from moa.run.asking import Asking, cost_of
 from moa.run.embedding import embed
 from moa.run.endpoint import Endpoint
 from moa.run.events import Event, NodeFinished, NodeStarted, TextArrived, Warned
 from moa.run.keys import Written
+from moa.run.likelihood import likelihood
 from moa.run.reply import NodeResult
 from moa.run.sampler import Drawn, Sampler
 from moa.run.wiring import Unit, Wiring
@@ -57,6 +58,8 @@ class Setting:
     """Values for the agents that declare them, with this question alone."""
     embedder: Callable[[str], Endpoint] | None = None
     """Where selectors find embedding models, by name."""
+    endpoint: Callable[[str], Endpoint] | None = None
+    """Where selectors find models to ask how probable a text is, by name."""
     clock: Callable[[], float] = time.monotonic
 
 
@@ -353,6 +356,20 @@ class _Choosing:
         for each in drawn.values():
             self._pay(endpoint, each.drawn)
         return [drawn[text].vector for text in texts]
+
+    async def likelihood(self, model: str, prompt: str, text: str) -> Likely:
+        """How probable a model finds a text; raises the `BackendError` of a call that failed."""
+        setting = self.execution.setting
+        if setting.endpoint is None:
+            raise UsageError(
+                f"the selector of `{self.unit.first.id}` needs `{model}`, and nobody can ask it here"
+            )
+        endpoint = setting.endpoint(model)
+        messages = ({"role": "user", "content": prompt},)
+        found = await likelihood(setting.sampler, endpoint, messages, text, self.unit.first.distance)
+        for drawn in found.drawn:
+            self._pay(endpoint, drawn)
+        return Likely(found.logprob, found.tokens)
 
     def _book(self, drawn: Drawn) -> None:
         self.asked += 1

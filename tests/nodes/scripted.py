@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moa.nodes.read import read_reply
 from moa.nodes.response import Response
-from moa.nodes.selector import Asked
+from moa.nodes.selector import Asked, Likely
 from moa.spec.agent import AgentSpec
 
 
@@ -30,6 +30,9 @@ class Context:
         self.vectors: dict[str, Sequence[float]] = {}
         """What `embed` says of each text."""
         self.embedders: list[str] = []
+        self.likely: dict[tuple[str, str], Likely] = {}
+        """What `likelihood` says of each text, by model."""
+        self.scored: list[tuple[str, str, str]] = []
 
     async def ask(self, responses: Sequence[Response]) -> Asked:
         self.shown.append([response.text for response in responses])
@@ -39,6 +42,10 @@ class Context:
     async def embed(self, texts: Sequence[str], embedder: str) -> list[Sequence[float]]:
         self.embedders.append(embedder)
         return [self.vectors[text] for text in texts]
+
+    async def likelihood(self, model: str, prompt: str, text: str) -> Likely:
+        self.scored.append((model, prompt, text))
+        return self.likely[model, text]
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

@@ -15,7 +15,7 @@ from random import Random
 from moa.errors import UsageError
 from moa.evaluate.numbers.certificates import Certificate, Subset, certify
 from moa.nodes.response import Response
-from moa.nodes.selector import Asked, Selector
+from moa.nodes.selector import Asked, Likely, Selector
 
 GOLD, TARGET = 0, 1
 """The right option, and the deceivers' wrong one."""
@@ -194,6 +194,9 @@ class _Context:
 
     async def embed(self, texts: Sequence[str], embedder: str) -> list[Sequence[float]]:
         raise UsageError("a simulated world has no embedding model: compare texts by `tfidf`")
+
+    async def likelihood(self, model: str, prompt: str, text: str) -> Likely:
+        raise UsageError("a simulated world has no model to ask: take a selector that asks nobody")
 
     def warn(self, message: str) -> None:
         """A simulation counts what is kept; what a run would report is not of interest."""

@@ -1,0 +1,65 @@
+"""How probable a model finds a text: asked over HTTP as vLLM's server answers, stored, and refused elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import moa
+from moa.errors import UsageError
+from moa.spec.model import ModelSpec
+from tests.support.faults import Exchange, FaultServer
+
+PREFIX = 3
+"""Tokens before the text: one for the question, two of the template."""
+
+
+async def as_vllm(exchange: Exchange) -> None:
+    """Words as tokens; a word of n letters has the log-probability -n."""
+    body = exchange.seen.body
+    *before, last = [message["content"] for message in body["messages"]]
+    reply: dict[str, Any] = {
+        "choices": [{"index": 0, "message": {"content": "draft words"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": PREFIX, "completion_tokens": 1},
+    }
+    if "prompt_logprobs" in body:
+        assert body["continue_final_message"] and not body["add_generation_prompt"] and before
+        words = last.split()
+        reply["prompt_logprobs"] = [
+            *([None] + [{"1": {"logprob": -99.0, "decoded_token": "?"}}] * (PREFIX - 1)),
+            *({"2": {"logprob": -float(len(word)), "decoded_token": word}} for word in words),
+        ]
+    await exchange.send(200, json.dumps(reply).encode())
+
+
+def scored(selector: dict[str, dict[str, str]]) -> moa.Graph:
+    graph = moa.Graph("scored")
+    drafts = graph.agent("proposer", model="m", samples=2)
+    graph.answer = graph.select(selector, inputs=drafts)
+    return graph
+
+
+async def test_only_the_texts_own_tokens_count_and_a_rerun_asks_nothing(tmp_path: Path) -> None:
+    async with FaultServer() as server:
+        server.always = as_vllm
+        models = {"m": ModelSpec(name="m", base_url=server.url, model="m")}
+        for turn in range(2):
+            async with moa.Runner(store=tmp_path / "s.sqlite", models=models, reuse=True) as runner:
+                reply = await runner.run(scored({"query-likelihood": {}}), "Why is it so?")
+            assert reply.text == "draft words"
+            score = reply.node("answer").responses[0].score
+            assert score == pytest.approx(-(3 + 2 + 2 + 3) / 4)
+            if turn == 0:
+                asked = len(server.requests)
+        assert len(server.requests) == asked
+
+
+async def test_a_model_that_does_not_tell_is_named() -> None:
+    async with FaultServer() as server:
+        models = {"m": ModelSpec(name="m", base_url=server.url, model="m")}
+        async with moa.Runner(models=models) as runner:
+            with pytest.raises(UsageError, match="m does not tell how probable a text is: that takes vLLM"):
+                await runner.run(scored({"query-likelihood": {}}), "Why?")
