@@ -11,7 +11,9 @@ LONGEST = 300
 _PREFIX = re.compile(r"^(\([^)]*\)\s*)?((INFO|WARNING|ERROR|CRITICAL|DEBUG)\s+[\d-]+ [\d:.]+ \[[^\]]*\]\s*)?")
 _ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit)(?:: .*|$)")
 _ARGPARSE = re.compile(r"\berror: ")
-_VAGUE = re.compile(r"See root cause above|Engine core initialization failed|leaked \w+ objects")
+_VAGUE = re.compile(
+    r"See root cause above|See stack trace for root cause|Engine core initialization failed|leaked \w+ objects"
+)
 
 
 def last_words(path: Path) -> str:

@@ -22,7 +22,10 @@ async def as_vllm(exchange: Exchange) -> None:
     body = exchange.seen.body
     *before, last = [message["content"] for message in body["messages"]]
     reply: dict[str, Any] = {
-        "choices": [{"index": 0, "message": {"content": "draft words"}, "finish_reason": "stop"}],
+        "choices": [
+            {"index": index, "message": {"content": "draft words"}, "finish_reason": "stop"}
+            for index in range(exchange.seen.n)
+        ],
         "usage": {"prompt_tokens": PREFIX, "completion_tokens": 1},
     }
     if "prompt_logprobs" in body:
@@ -63,3 +66,18 @@ async def test_a_model_that_does_not_tell_is_named() -> None:
         async with moa.Runner(models=models) as runner:
             with pytest.raises(UsageError, match="m does not tell how probable a text is: that takes vLLM"):
                 await runner.run(scored({"query-likelihood": {}}), "Why?")
+
+
+@pytest.mark.parametrize(("graph", "samples"), [("query-likelihood", 6), ("perplexity-consistency", 9)])
+async def test_the_gallerys_graphs_sample_as_their_page_says_and_ask_for_no_more_words(
+    graph: str, samples: int
+) -> None:
+    async with FaultServer() as server:
+        server.always = as_vllm
+        models = {"m": ModelSpec(name="m", base_url=server.url, model="m")}
+        async with moa.Runner(models=models) as runner:
+            reply = await runner.run(moa.load(graph, models={"a": "m"}), "Why is it so?")
+    drawn = [seen for seen in server.requests if seen.body.get("max_tokens") != 1]
+    assert sum(seen.n for seen in drawn) == samples
+    assert reply.text == "draft words"
+    assert {seen.body["max_tokens"] for seen in server.requests if seen not in drawn} == {1}
