@@ -19,6 +19,12 @@ PARTS = frozenset({"text", "image_url", "input_audio", "file", "video_url", "aud
 Json = dict[str, Any]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Stop = Annotated[str, StringConstraints(min_length=1, strict=True)]
+Temperature = Annotated[Number, Field(ge=0, le=2)]
+TopP = Annotated[Number, Field(gt=0, le=1)]
+TopK = Annotated[int, Field(strict=True, ge=-1)]
+MinP = Annotated[Number, Field(ge=0, le=1)]
+Penalty = Annotated[Number, Field(ge=-2, le=2)]
+Repetition = Annotated[Number, Field(gt=0, le=10)]
 
 REFUSED: Mapping[str, str] = {
     "audio": "the answer is text",
@@ -65,13 +71,13 @@ class ChatRequest(Fields):
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(strict=True, ge=1)] | None = None
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(strict=True, ge=-1)] | None = None
-    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[Number, Field(gt=0, le=10)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repetition_penalty: Repetition | None = None
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[int, Field(strict=True, ge=0, le=20)] | None = None
     response_format: Json | None = None
@@ -92,7 +98,7 @@ class ChatRequest(Fields):
         for number, message in enumerate(messages):
             content = message.get("content")
             for place, part in enumerate(content if isinstance(content, list) else ()):
-                if not isinstance(part, dict) or part.get("type") not in PARTS:
+                if not isinstance(part, dict) or str(part.get("type")) not in PARTS:
                     known = ", ".join(sorted(PARTS))
                     raise ValueError(f"part {place} of message {number} has none of the types {known}")
                 if part["type"] == "text" and not isinstance(part.get("text"), str):

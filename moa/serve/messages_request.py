@@ -10,7 +10,7 @@ from pydantic import Field, StrictBool, StringConstraints, ValidationError
 
 from moa.backends.base import Message
 from moa.serve.body import Fields, refusal_for
-from moa.serve.chat_request import ChatRequest, Extras, Number, Stop, read_chat
+from moa.serve.chat_request import ChatRequest, Extras, Number, Stop, TopP, read_chat
 from moa.serve.refusal import bad
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ class MessagesRequest(Fields):
     stream: StrictBool | None = None
     stop_sequences: Annotated[list[Stop], Field(max_length=16)] | None = None
     temperature: Annotated[Number, Field(ge=0, le=1)] | None = None
-    top_p: Number | None = None
+    top_p: TopP | None = None
     top_k: Annotated[int, Field(strict=True, ge=1)] | None = None
     tools: list[Json] | None = None
     tool_choice: Json | None = None

@@ -6,11 +6,21 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, StringConstraints, ValidationError
+from pydantic import Field, StrictBool, StrictInt, StringConstraints, ValidationError
 
 from moa.backends.base import Message
 from moa.serve.body import Fields, refusal_for
-from moa.serve.chat_request import ChatRequest, Number, Stop, read_chat
+from moa.serve.chat_request import (
+    ChatRequest,
+    MinP,
+    Penalty,
+    Repetition,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+    read_chat,
+)
 from moa.serve.refusal import bad
 
 Json = dict[str, Any]
@@ -29,16 +39,16 @@ _PICTURES = {"iVBOR": "png", "/9j/": "jpeg", "R0lG": "gif", "UklG": "webp"}
 class Options(Fields):
     """`options` that mean something here; the others are about how a model is loaded."""
 
-    temperature: Number | None = None
-    top_p: Number | None = None
-    top_k: int | None = None
-    min_p: Number | None = None
-    seed: int | None = None
-    num_predict: int | None = None
-    stop: Stop | list[Stop] | None = None
-    repeat_penalty: Number | None = None
-    presence_penalty: Number | None = None
-    frequency_penalty: Number | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    seed: StrictInt | None = None
+    num_predict: StrictInt | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    repeat_penalty: Repetition | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
 
 
 class OllamaRequest(Fields):

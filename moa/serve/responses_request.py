@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool, StringConstraints, ValidationError
 
 from moa.backends.base import Message
 from moa.serve.body import Fields, refusal_for
-from moa.serve.chat_request import ChatRequest, Extras, Number, read_chat
+from moa.serve.chat_request import ChatRequest, Extras, Temperature, TopP, read_chat
 from moa.serve.refusal import bad
 
 Json = dict[str, Any]
@@ -45,8 +45,8 @@ class ResponsesRequest(Fields):
     instructions: str | None = None
     stream: StrictBool | None = None
     max_output_tokens: Annotated[int, Field(strict=True, ge=1)] | None = None
-    temperature: Number | None = None
-    top_p: Number | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
     tools: list[Json] | None = None
@@ -132,7 +132,7 @@ def _content(content: Any, place: str) -> str | list[Json]:
 
 
 def _part(part: Any, place: str) -> Json:
-    kind = part.get("type") if isinstance(part, dict) else None
+    kind = str(part.get("type")) if isinstance(part, dict) else ""
     if kind in _TEXTS and isinstance(part.get("text"), str):
         return {"type": "text", "text": part["text"]}
     if kind == "refusal" and isinstance(part.get("refusal"), str):
