@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import moa
@@ -73,6 +73,15 @@ BODIES = st.builds(
 )
 
 
+ODD: dict[str, Any] = {
+    "model": "m",
+    "max_tokens": 5,
+    "messages": [{"role": "user", "content": [{"type": []}]}],
+    "input": [{"role": "user", "content": [{"type": []}]}],
+    "questions": [{"type": "predicate", "instructions": [{"type": []}]}],
+}
+
+
 def house() -> House:
     graph = moa.Graph("m")
     graph.answer = graph.agent("proposer", model="sim:")
@@ -118,8 +127,9 @@ def decisions(body: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("read", [chat, responses, messages, ollama_chat, ollama_generate, decisions])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(body=BODIES)
+@example(body=ODD)
 def test_a_body_is_read_or_refused(read: Callable[[Mapping[str, Any]], None], body: dict[str, Any]) -> None:
     try:
         read(body)
