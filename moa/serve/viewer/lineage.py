@@ -15,7 +15,7 @@ from typing import NamedTuple
 SHORT = 20
 """Characters under which a text is common: it also needs its question in the prompt."""
 TOGETHER = 60.0
-"""Seconds between samples of one prompt that belong to one run, at most."""
+"""Seconds between samples that belong to one run, at most."""
 KEPT = 4000
 """Characters of a text that a search looks at."""
 _MARKER = re.compile(r"^\W{0,3}(?:response |answer |model )?[\w-]{1,3}[.):\]>]+\s+", re.IGNORECASE)
@@ -73,11 +73,11 @@ class Lineage:
             self._by_line.setdefault(_longest_line(sample.text), []).append(sample)
 
     def runs(self) -> list[list[Sample]]:
-        """The samples that nobody heard, those of one prompt at one time together; the newest first."""
+        """The samples that nobody heard, those of one request or of one vote together; the newest first."""
         last = [sample for sample in self.samples.values() if not sample.was_heard]
-        last.sort(key=lambda sample: (sample.question, _prompted(sample), sample.created))
+        last.sort(key=lambda sample: (sample.question, _request(sample), sample.created))
         found: list[list[Sample]] = []
-        for _, alike in groupby(last, key=lambda sample: (sample.question, _prompted(sample))):
+        for _, alike in groupby(last, key=lambda sample: (sample.question, _request(sample))):
             found += _together(alike)
         return sorted(found, key=lambda run: run[-1].created, reverse=True)
 
@@ -115,9 +115,9 @@ def ancestry(run: Iterable[Sample]) -> list[Sample]:
     return list(found.values())
 
 
-def _prompted(sample: Sample) -> tuple[Key, ...]:
-    """What tells prompts of one question apart: whom they quote."""
-    return tuple(one.key for one in sample.heard)
+def _request(sample: Sample) -> int:
+    """What tells last samples of one question apart: their request, unless they heard nobody, as voters do."""
+    return sample.key.request if sample.heard else 0
 
 
 def _together(samples: Iterable[Sample]) -> list[list[Sample]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 Json = dict[str, Any]
@@ -33,10 +33,6 @@ class Source(Protocol):
         ...
 
 
-def matching(words: str, texts: Iterable[str]) -> bool:
+def matching(words: str, texts: Sequence[str]) -> bool:
     """Whether each of the words stands in one of the texts, which are in lower case."""
-    wanted = words.lower().split()
-    if not wanted:
-        return True
-    found = list(texts)
-    return all(any(word in text for text in found) for word in wanted)
+    return all(any(word in text for text in texts) for word in words.lower().split())

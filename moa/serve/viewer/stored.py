@@ -47,7 +47,11 @@ class StoreSource:
         """Runs whose question or any text holds all `words`."""
         with self._lock, explained(str(self.path)):
             self._update()
-            found = [run for run in self._runs if matching(words, (one.words for one in ancestry(run)))]
+            found = [
+                run
+                for run in self._runs
+                if not words or matching(words, [one.words for one in ancestry(run)])
+            ]
             rows = [_row(run) for run in found[offset : offset + count]]
             note = (
                 f"The newest {NEWEST:,} samples of {self._total:,} are looked at"
