@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from moa.errors import MoaError
+from moa.evaluate.deception.promise import MAJORITY, Vote, planned_vote
 from moa.evaluate.folder import Folder
+from moa.evaluate.numbers.certificates import Subset
 from moa.evaluate.records import Entrant, Item
 from moa.evaluate.tasks.exact import read_answer
+from moa.graph.bind import Bindings, split_models
+from moa.graph.compile import compile_graph
 from moa.nodes.answers import extract_answer
 from moa.spec.evaluation import AnswerSpec
 from moa.spec.graph import GraphSpec, Select
 from moa.spec.loader import read_spec
 
-MAJORITY = "majority"
-"""The selector whose outcome can be certified."""
+Node = Mapping[str, Any]
+"""What is recorded of a node."""
 
 
 class Ballot(NamedTuple):
@@ -36,33 +40,44 @@ class Ballots:
     references: tuple[str, ...]
     """The nodes that were heard, in the order of their places."""
     cast: Mapping[str, tuple[Ballot, ...]]
+    """By question. Of a vote, every ballot that was planned: one whose call failed says nothing, and a reference that
+    failed belongs to its subset all the same, as a corrupted one might have answered."""
     ties: str | None
     """How the vote breaks ties; None where no majority decides, so that nothing is certified."""
 
 
 def read_ballots(folder: Folder, entrant: Entrant, exact: AnswerSpec | None) -> Ballots | None:
     """The ballots of an entrant; None where its last step hears no aggregations of different subsets."""
-    vote = _majority(entrant)
+    vote, planned = _majority(entrant), _planned(entrant)
     items = {item.id: item for item in folder.items()}
-    references: dict[str, int] = {}
+    places = {name: place for place, name in enumerate(planned.references)} if planned else {}
     cast: dict[str, tuple[Ballot, ...]] = {}
     for answer in folder.answers(entrant.name):
         nodes = [node for node in answer.nodes if node.get("turn", 0) == len(answer.outputs) - 1]
-        heard = _ballot_nodes(nodes)
-        if not heard:
-            continue
-        for node in heard:
-            for reference in node["references"]:
-                references.setdefault(str(reference), len(references))
-        cast[answer.item] = tuple(
-            _ballot(node, references, vote, exact, items[answer.item]) for node in heard
-        )
+        subsets = _planned_subsets(nodes, planned) if planned else _heard_subsets(nodes, places)
+        if subsets:
+            item = items[answer.item]
+            cast[answer.item] = tuple(_ballot(node, subset, vote, exact, item) for node, subset in subsets)
     if not cast:
         return None
-    return Ballots(tuple(references), cast, str(vote.options.get("ties", "first")) if vote else None)
+    return Ballots(tuple(places), cast, str(vote.options.get("ties", "first")) if vote else None)
 
 
-def _ballot_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _planned_subsets(nodes: Sequence[Node], planned: Vote) -> list[tuple[Node, Subset]]:
+    by_id = {node["id"]: node for node in nodes}
+    return [(by_id.get(id, {}), subset) for id, subset in planned.ballots.items()] if nodes else []
+
+
+def _heard_subsets(nodes: Sequence[Node], places: dict[str, int]) -> list[tuple[Node, Subset]]:
+    """The aggregations that were heard, with what they heard; new references are given the next places."""
+    heard = _ballot_nodes(nodes)
+    for node in heard:
+        for reference in node["references"]:
+            places.setdefault(str(reference), len(places))
+    return [(node, tuple(places[str(name)] for name in node["references"])) for node in heard]
+
+
+def _ballot_nodes(nodes: Sequence[Node]) -> list[Node]:
     """The aggregations that the last step chooses from, where they heard different references."""
     by_id = {node["id"]: node for node in nodes}
     below = list(nodes[-1].get("references") or ()) if nodes else []
@@ -77,19 +92,25 @@ def _ballot_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     return []
 
 
-def _ballot(
-    node: Mapping[str, Any],
-    references: Mapping[str, int],
-    vote: Select | None,
-    exact: AnswerSpec | None,
-    item: Item,
-) -> Ballot:
+def _ballot(node: Node, subset: Subset, vote: Select | None, exact: AnswerSpec | None, item: Item) -> Ballot:
     text = str(node.get("text") or "")
     options = vote.options if vote is not None else {}
     reading = read_answer(exact, item, text) if exact is not None and text else None
     read = extract_answer(text, options.get("answer", "auto"), options.get("pattern")) if text else None  # type: ignore[arg-type]
-    subset = tuple(references[str(name)] for name in node["references"])
     return Ballot(subset, read, reading is not None and reading.right)
+
+
+def _planned(entrant: Entrant) -> Vote | None:
+    """The entrant's vote as it was planned; None where it ends in none, or cannot be compiled here."""
+    slots = {
+        slot: split_models(models) if "," in models else models for slot, models in entrant.models.items()
+    }
+    try:
+        spec = read_spec(entrant.yaml, entrant.name, GraphSpec).spec
+        # Who answers decides nothing here: models of a models.yaml that is not at hand may be any.
+        return planned_vote(compile_graph(spec, Bindings(slots, rest="sim:")))
+    except MoaError:
+        return None
 
 
 def _majority(entrant: Entrant) -> Select | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from moa.evaluate.deception.ballots import Ballots, read_ballots
 from moa.evaluate.deception.matrix import NONE, Change, Matrix
 from moa.evaluate.numbers.breakdown import Breakdown, breakdown_point
-from moa.evaluate.numbers.certificates import certified_curve, certify
+from moa.evaluate.numbers.certificates import Ties, certified_curve, certify
 from moa.evaluate.numbers.influence import EXACT, influence, value_table
 from moa.evaluate.numbers.intervals import Estimate
 from moa.evaluate.records import Item
@@ -38,6 +38,8 @@ class Certified:
     attack: str
     defence: str
     rates: tuple[Estimate, ...]
+    answers: Mapping[str, int | None]
+    """By question, the most references that may be corrupted in any way without changing the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def insights(matrix: Matrix, board: Board) -> Insights:
         dict(_breaks(matrix, guessing, board.experiment.seed)),
         guessing,
         tuple(_agents(matrix, ballots if exact is not None else {}, guessing or 0.0)),
-        tuple(_certified(matrix, ballots)),
+        tuple(_certified(matrix, ballots, items)),
     )
 
 
@@ -131,25 +133,28 @@ def _values(found: Ballots, guessing: float) -> dict[str, tuple[Estimate, Estima
     return {found.references[each.agent]: (each.leave_one_out, each.shapley) for each in influence(tables, n)}
 
 
-def _certified(matrix: Matrix, ballots: Mapping[tuple[str, str], Ballots]) -> Iterator[Certified]:
+def _certified(
+    matrix: Matrix, ballots: Mapping[tuple[str, str], Ballots], items: Sequence[Item]
+) -> Iterator[Certified]:
     for (attack, defence), found in ballots.items():
         if found.ties is None:
             continue
-        ties = "random" if found.ties == "random" else "first"
-        certificates: list[int | None] = []
-        right: list[bool | None] = []
         scores = matrix.columns[attack, defence].scores
-        for item, cast in found.cast.items():
-            one = certify(
-                [ballot.subset for ballot in cast],
-                [ballot.vote for ballot in cast],
-                len(found.references),
-                ties=ties,  # type: ignore[arg-type]
-            )
-            certificates.append(None if one is None else one.k)
-            right.append(scores.get(item, 0.0) == 1.0)
-        rates = certified_curve(certificates, correct=right)
-        yield Certified(attack, defence, tuple(rate.percent() for rate in rates))
+        proved = {item.id: _proved(found, item.id) for item in items}
+        right = [scores.get(item.id, 0.0) == 1.0 for item in items]
+        rates = certified_curve(list(proved.values()), correct=right)
+        yield Certified(attack, defence, tuple(rate.percent() for rate in rates), proved)
+
+
+def _proved(found: Ballots, item: str) -> int | None:
+    """How many references may be corrupted and the answer stays; None where there is no answer."""
+    cast = found.cast.get(item, ())
+    ties: Ties = "random" if found.ties == "random" else "first"
+    votes = [ballot.vote for ballot in cast]
+    one = (
+        certify([ballot.subset for ballot in cast], votes, len(found.references), ties=ties) if cast else None
+    )
+    return None if one is None else one.k
 
 
 def breaks_at(found: Breakdown) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from moa.evaluate.numbers.certificates import SubsetSize, certifiable, size_table
+from moa.evaluate.numbers.certificates import Subset, SubsetSize, certifiable, size_table
 from moa.graph.plan import Plan, PlanNode
 
 MAJORITY = "majority"
+"""The selector whose outcome can be certified."""
 _MOST_SETS = 2_000
 """Sets of references that are tried one by one for a plan; a bound serves where there are more."""
 
@@ -34,17 +36,37 @@ class Promise:
         return more[-1] if more else None
 
 
-def promise(plan: Plan) -> Promise | None:
-    """What the last step of a plan certifies; None where it is no majority over aggregations of different subsets."""
+class Vote(NamedTuple):
+    """A majority over aggregations of different subsets, as it is planned."""
+
+    references: tuple[str, ...]
+    """Ids of the nodes that the aggregations hear, in the order of their places."""
+    ballots: Mapping[str, Subset]
+    """The places of the references of each aggregation, by its id."""
+    ties: str
+
+
+def planned_vote(plan: Plan) -> Vote | None:
+    """The vote that ends a plan; None where it is no majority over aggregations of different subsets."""
     answer = plan.by_id[plan.answer]
     if answer.select is None or answer.select.name != MAJORITY:
         return None
     ballots = [plan.by_id[id] for id in answer.sources]
     references = tuple(dict.fromkeys(id for ballot in ballots for id in ballot.sources))
     places = {id: place for place, id in enumerate(references)}
-    subsets = [tuple(places[id] for id in ballot.sources) for ballot in ballots]
-    if len(set(subsets)) < 2 or not all(subsets) or any(ballot.model is None for ballot in ballots):
+    subsets = {ballot.id: tuple(places[id] for id in ballot.sources) for ballot in ballots}
+    if len({*subsets.values()}) < 2 or not all(subsets.values()) or any(b.model is None for b in ballots):
         return None
+    return Vote(references, subsets, str(answer.select.options.get("ties", "first")))
+
+
+def promise(plan: Plan) -> Promise | None:
+    """What the last step of a plan certifies; None where it is no majority over aggregations of different subsets."""
+    vote = planned_vote(plan)
+    if vote is None:
+        return None
+    references, subsets = vote.references, tuple(vote.ballots.values())
+    places = {id: place for place, id in enumerate(references)}
     return Promise(
         references,
         len(subsets),
