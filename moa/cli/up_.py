@@ -124,9 +124,17 @@ def _uphold(
     with Status(live=at_terminal()) as status:
         fleet = Fleet(spec, launches, folder, written, cpu=cpu, patience=patience, heard=status.heard)
         status.fleet = fleet
-        asyncio.run(_until_told(fleet, lambda: tell(f"ready: moa run GRAPH PROMPT --models {written}")))
+        asyncio.run(_until_told(fleet, lambda: _tell_ready(fleet)))
     if fleet.errors:
         sys.exit(1)
+
+
+def _tell_ready(fleet: Fleet) -> None:
+    """How to use what came up, if anything did."""
+    from moa.up.engine import ANSWERING
+
+    if any(engine.state in ANSWERING for engine in fleet.engines):
+        tell(f"ready: moa run GRAPH PROMPT --models {fleet.written}")
 
 
 async def _until_told(fleet: Fleet, settled: Callable[[], None]) -> None:

@@ -124,6 +124,16 @@ def test_the_exit_code_tells_that_an_engine_failed(moa: Caller, tmp_path: Path, 
     assert "Traceback" not in said
 
 
+def test_nothing_is_called_ready_where_every_engine_failed(
+    moa: Caller, tmp_path: Path, standin: Faulty
+) -> None:
+    with supervisor(standin(a={"dies": True}, b={"dies": True})) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ready: moa run" not in said
+    assert not (tmp_path / "w.yaml").exists()
+
+
 @needs_vllm
 def test_the_real_engine_answers_by_the_entrys_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
