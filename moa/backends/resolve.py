@@ -59,16 +59,25 @@ def _entry(name: str, spec: ModelSpec) -> ModelSpec:
 def _address(name: str) -> ModelSpec:
     parts = urlsplit(name)
     base_url = normal_url(urlunsplit(parts._replace(fragment="")))
+    fields = {"name": name, "base_url": base_url, "model": parts.fragment}
+    return _checked(f"the address of a model on {parts.hostname}", fields)
+
+
+def _checked(what: str, fields: Mapping[str, object]) -> ModelSpec:
+    """A spec from parts of a name; raises `UsageError`, one line that does not repeat them."""
     try:
-        return spec_from(ModelSpec, {"name": name, "base_url": base_url, "model": parts.fragment})
+        return spec_from(ModelSpec, dict(fields))
     except SpecError as error:
         mistakes = "; ".join(problem.message for problem in error.problems)
-    raise UsageError(f"the address of a model on {parts.hostname}: {mistakes}")
+    raise UsageError(f"{what}: {mistakes}")
 
 
 def _provided(name: str, provider: str, rest: str) -> ModelSpec:
     if provider == "sim":
-        return ModelSpec(name=name, provider=provider, options=_options(name, rest))
+        options = _options(name, rest)
+        return _checked(
+            "the options of a `sim:` model", {"name": name, "provider": provider, "options": options}
+        )
     if not rest and provider != "echo":
         raise UsageError(f"{name!r} names no model: write `{provider}:MODEL`")
     if provider == "replay":

@@ -121,6 +121,12 @@ class Plugin:
         pass
 
 
+def test_a_simulated_member_takes_no_key_either() -> None:
+    with pytest.raises(UsageError, match="a key never goes into a file") as caught:
+        model_spec("sim:key=sk-1234567890abcdef")
+    assert "sk-1234567890abcdef" not in str(caught.value)
+
+
 async def test_connect_prefers_registered_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS._registered, "acme", Plugin)
     backend = connect(model_spec("acme:rocket"))
