@@ -107,7 +107,7 @@ def turns_of(wanted: OllamaRequest) -> Iterator[Message]:
         turn: Message = {"role": message.get("role"), "content": message.get("content") or ""}
         if message.get("images"):
             turn["content"] = _with_pictures(turn["content"], message["images"])
-        if calls := message.get("tool_calls"):
+        if isinstance(calls := message.get("tool_calls"), list):
             turn["tool_calls"] = [_call(call, made + n) for n, call in enumerate(calls)]
             made += len(calls)
         if turn["role"] == "tool":

@@ -55,7 +55,8 @@ TURN = st.fixed_dictionaries(
     optional={"tool_calls": VALUES, "type": WORDS, "images": VALUES},
 )
 QUESTION = st.fixed_dictionaries(
-    {"type": WORDS, "instructions": VALUES}, optional={"choices": VALUES, "levels": VALUES}
+    {"type": st.sampled_from(["predicate", "choice", "score"]), "instructions": st.text(min_size=1) | VALUES},
+    optional={"choices": VALUES, "levels": VALUES},
 )
 BODIES = st.builds(
     lambda wild, sound: {**sound, **wild},
@@ -76,7 +77,7 @@ BODIES = st.builds(
 ODD: dict[str, Any] = {
     "model": "m",
     "max_tokens": 5,
-    "messages": [{"role": "user", "content": [{"type": []}]}],
+    "messages": [{"role": "user", "content": [{"type": []}], "tool_calls": 1.0}],
     "input": [{"role": "user", "content": [{"type": []}]}],
     "questions": [{"type": "predicate", "instructions": [{"type": []}]}],
 }
