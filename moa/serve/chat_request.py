@@ -15,7 +15,7 @@ from moa.spec.agent import Sampling
 
 MOST = 32
 """Answers to one request, at most."""
-PARTS = frozenset({"text", "image_url", "input_audio", "file", "video_url", "audio_url", "refusal"})
+PARTS = ("audio_url", "file", "image_url", "input_audio", "refusal", "text", "video_url")
 Json = dict[str, Any]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Stop = Annotated[str, StringConstraints(min_length=1, strict=True)]
@@ -99,7 +99,7 @@ class ChatRequest(Fields):
             content = message.get("content")
             for place, part in enumerate(content if isinstance(content, list) else ()):
                 if not isinstance(part, dict) or str(part.get("type")) not in PARTS:
-                    known = ", ".join(sorted(PARTS))
+                    known = ", ".join(PARTS)
                     raise ValueError(f"part {place} of message {number} has none of the types {known}")
                 if part["type"] == "text" and not isinstance(part.get("text"), str):
                     raise ValueError(f"part {place} of message {number} has no `text`")
@@ -120,7 +120,8 @@ class ChatRequest(Fields):
     def _functions(cls, tools: list[Json] | None) -> list[Json] | None:
         for tool in tools or ():
             function = tool.get("function")
-            if tool.get("type") != "function" or not isinstance(function, dict) or not function.get("name"):
+            name = function.get("name") if isinstance(function, dict) else None
+            if tool.get("type") != "function" or not isinstance(name, str) or not name:
                 raise ValueError("only tools of type `function` with a `name` can be called")
         return tools
 

@@ -115,8 +115,11 @@ def read_decisions(body: Mapping[str, Any]) -> DecisionsRequest:
 
 
 def words_of(instructions: str | Sequence[Json], place: str) -> str:
-    """A question's instructions as text."""
-    return instructions if isinstance(instructions, str) else _words(instructions, place)
+    """A question's instructions as text; raises `Refusal` where they say nothing."""
+    text = instructions if isinstance(instructions, str) else _words(instructions, place)
+    if not text.strip():
+        raise bad(f"`{place}` is empty: ask something", place)
+    return text
 
 
 def _turn(item: Json, place: str) -> Turn:

@@ -57,6 +57,8 @@ async def forgiving(request: web.Request, handler: Handler) -> web.StreamRespons
         response = refused(request, refusal_of(error, detailed=detailed))
     except web.HTTPException as error:
         response = refused(request, _http(error, request))
+        if "allow" in error.headers:
+            response.headers["allow"] = error.headers["allow"]
     except (asyncio.CancelledError, ConnectionResetError):
         raise
     except Exception as error:  # noqa: BLE001  the HTTP border: a bug of ours ends this request alone

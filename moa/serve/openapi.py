@@ -5,7 +5,7 @@ What answers look like and what no class says stands in `openapi.yaml`; the fiel
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -23,19 +23,23 @@ Json = dict[str, Any]
 REF = "#/components/schemas/"
 
 
+_EMPTY: Sequence[Any] = (None, False, 0, "", [], {})
+
+
 class Read(NamedTuple):
-    """A class that reads bodies, and the fields that it refuses, each with what to do instead."""
+    """A class that reads bodies, the fields that it refuses, each with what to do instead, and what these may hold."""
 
     model: type[BaseModel]
     refused: Mapping[str, str] = {}
+    harmless: Sequence[Any] = (None, False, 0)
 
 
 REQUESTS: Mapping[str, Read] = {
     "chat": Read(chat_request.ChatRequest, chat_request.REFUSED),
     "responses": Read(responses_request.ResponsesRequest, responses_request.REFUSED),
-    "messages": Read(messages_request.MessagesRequest, messages_request.REFUSED),
+    "messages": Read(messages_request.MessagesRequest, messages_request.REFUSED, _EMPTY),
     "decisions": Read(DecisionsRequest),
-    "ollama": Read(ollama_request.OllamaRequest, ollama_request.REFUSED),
+    "ollama": Read(ollama_request.OllamaRequest, ollama_request.REFUSED, _EMPTY),
 }
 _EVERYWHERE = {
     400: "The request cannot be honoured; where a field is to blame, it is named.",
@@ -88,7 +92,7 @@ def _written() -> Json:
         for method, operation in path.items():
             responses = operation["responses"]
             for kind, content in responses["200"]["content"].items():
-                content |= _streamed(kind, content.pop("x-events", None))
+                content |= _streamed(kind, content.pop("x-events", None), content.pop("x-end", None))
             responses |= dict(_errors(responses.pop("x-errors"), responses, asked=method == "post"))
     return found
 
@@ -103,7 +107,7 @@ def _request(written: Json) -> tuple[Json, Json]:
         told = {"description", "items"} >= said.keys()
         fields[name] = {**fields.get(name, {}), **said} if told else said
     for name, remedy in read.refused.items():
-        fields[name] = {"enum": [None, False], "description": f"Not supported: {remedy}."}
+        fields[name] = {"enum": list(read.harmless), "description": f"Not supported: {remedy}."}
     required = [*made.get("required", ()), *written.pop("required", ())]
     return {**made, **written, "required": required}, forms
 
@@ -123,8 +127,8 @@ def _untitled(schema: Any) -> Any:
     }
 
 
-def _streamed(kind: str, held: Json | None) -> Json:
-    """What a stream's content is, by what its events or lines hold; nothing for what is no stream.
+def _streamed(kind: str, held: Json | None, end: str | None) -> Json:
+    """What a stream's content is, by what its events or lines hold, and how it ends; nothing for what is no stream.
 
     OpenAPI 3.1 has no words for streams of events: as is usual, the schema is that of one event.
     """
@@ -133,7 +137,8 @@ def _streamed(kind: str, held: Json | None) -> Json:
     within = {"type": "string", "contentMediaType": "application/json", "contentSchema": held}
     if kind != "text/event-stream":
         return {"schema": within}
-    fields = {"event": {"type": "string"}, "data": within}
+    data = within if end is None else {"anyOf": [within, {"const": end}]}
+    fields = {"event": {"type": "string"}, "data": data}
     return {"schema": {"type": "object", "required": ["data"], "properties": fields}}
 
 
@@ -142,6 +147,8 @@ def _errors(family: str, known: Collection[str], *, asked: bool) -> Iterator[tup
     told = _EVERYWHERE | (_GUARDED if family != "open" else {}) | (_ASKED if asked else {})
     for status, description in sorted(told.items()):
         headers = {"x-request-id": {"$ref": "#/components/headers/request-id"}}
+        if status == 405:
+            headers["allow"] = {"$ref": "#/components/headers/allow"}
         if status in (429, 503):
             headers["retry-after"] = {"$ref": "#/components/headers/retry-after"}
         content = {"application/json": {"schema": {"$ref": REF + _SHAPES[family]}}}

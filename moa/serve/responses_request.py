@@ -21,7 +21,7 @@ REFUSED: Mapping[str, str] = {
     "prompt": "there are no stored prompts: write `instructions` and `input`",
 }
 """Fields that need a memory, and what to do instead."""
-_TEXTS = frozenset({"input_text", "output_text", "text"})
+_TEXTS = ("input_text", "output_text", "text")
 
 
 class TextOptions(Fields):

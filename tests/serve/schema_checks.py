@@ -29,6 +29,8 @@ BEYOND = re.compile(
             "`tool_choice` needs `tools`",
             "chooses its answer among others",  # what a model can do is no matter of its request
             "has no server of its own",
+            r"\(user\) is empty",  # all of its parts are
+            "is empty: ask something",
             "Input should be a valid integer",  # to a schema 1.0 is one
             "two choices have the same value",
             r"`questions\[\d+\]\.(choices|levels)` is missing",
@@ -44,7 +46,8 @@ def _validator(path: str, method: str, kind: str) -> Draft202012Validator | None
     whole = document()
     content = whole["paths"][path][method]["responses"]["200"]["content"]
     described = content.get(kind, {}).get("schema", {})
-    schema = described.get("properties", {}).get("data", described).get("contentSchema")
+    data = described.get("properties", {}).get("data", described)
+    schema = data.get("anyOf", [data])[0].get("contentSchema")
     return Draft202012Validator({**schema, "components": whole["components"]}) if schema else None
 
 

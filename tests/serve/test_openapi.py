@@ -131,3 +131,18 @@ async def test_answers_and_errors_are_as_described(path: str, answer: str, body:
         refused = await http.post(path, json={**body, "model": "none"})
         validator(error).validate(await refused.json())
     assert (given.status, refused.status) == (200, 404)
+
+
+async def test_a_wrong_method_is_told_the_right_ones() -> None:
+    async with serving() as server, server.http() as http:
+        response = await http.get("/v1/chat/completions")
+        validator("Error").validate(await response.json())
+    assert (response.status, response.headers["allow"]) == (405, "POST")
+
+
+async def test_a_question_that_says_nothing_is_refused_by_its_place() -> None:
+    body = {"model": "duo", "input": "x", "questions": [{"type": "predicate", "instructions": " "}]}
+    async with serving() as server, server.http() as http:
+        response = await http.post("/v1/decisions", json=body)
+        given = await response.json()
+    assert response.status == 400 and given["error"]["param"] == "questions[0].instructions"

@@ -61,7 +61,7 @@ async def test_the_server_keeps_to_its_description(tmp_path: Path) -> None:
     behind = TestServer(app)
     await behind.start_server()
     relayed = ModelSpec(name=PLAIN, base_url=str(behind.make_url("/v1")), model="inner")
-    backends = {"panel": Scripted(), "sink": Scripted(written)}
+    backends = {"panel": Scripted(written), "sink": Scripted(written)}
     (tmp_path / "schemathesis.toml").write_text("max-stream-events = 100000\n")
     described, report = tmp_path / "openapi.json", tmp_path / "report.json"
     run = {"models": {PLAIN: relayed}}
