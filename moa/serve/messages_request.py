@@ -93,7 +93,7 @@ def _said(blocks: list[Any], place: str) -> Iterator[Message]:
     for block in blocks:
         match _kind(block):
             case "text":
-                texts.append(str(block.get("text", "")))
+                texts.append(_text(block, place))
             case "tool_use":
                 arguments = json.dumps(block.get("input") or {})
                 function = {"name": str(block.get("name", "")), "arguments": arguments}
@@ -120,7 +120,7 @@ def _heard(blocks: list[Any], place: str) -> Iterator[Message]:
                 call = str(block.get("tool_use_id", ""))
                 yield {"role": "tool", "tool_call_id": call, "content": f"{failed}{content}"}
             case "text":
-                parts.append({"type": "text", "text": str(block.get("text", ""))})
+                parts.append({"type": "text", "text": _text(block, place)})
             case "image":
                 parts.append(_image(block.get("source"), place))
             case kind:
@@ -144,8 +144,14 @@ def _joined(content: Any, place: str) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list) and all(_kind(block) == "text" for block in content):
-        return "\n".join(str(block.get("text", "")) for block in content)
+        return "\n".join(_text(block, place) for block in content)
     raise bad(f"`{place}`: only text is supported here", place)
+
+
+def _text(block: Json, place: str) -> str:
+    if not isinstance(block.get("text"), str):
+        raise bad(f"`{place}`: a block of text has no `text`", place)
+    return block["text"]  # type: ignore[no-any-return]  # checked above
 
 
 def _kind(block: Any) -> str | None:

@@ -87,7 +87,7 @@ def _written() -> Json:
         schema, forms = _request(schemas[name])
         schemas[name] = schema
         for form in forms:
-            schemas.setdefault(form, forms[form])
+            schemas[form] = _told(forms[form], schemas.get(form, {}))
     for path in found["paths"].values():
         for method, operation in path.items():
             responses = operation["responses"]
@@ -102,14 +102,21 @@ def _request(written: Json) -> tuple[Json, Json]:
     read = REQUESTS[written.pop("x-request")]
     made = _untitled(read.model.model_json_schema(ref_template=REF + "{model}"))
     forms = made.pop("$defs", {})
-    fields = made["properties"]
-    for name, said in written.pop("properties").items():
-        told = {"description", "items"} >= said.keys()
-        fields[name] = {**fields.get(name, {}), **said} if told else said
-    for name, remedy in read.refused.items():
-        fields[name] = {"enum": list(read.harmless), "description": f"Not supported: {remedy}."}
-    required = [*made.get("required", ()), *written.pop("required", ())]
-    return {**made, **written, "required": required}, forms
+    refused = {
+        name: {"enum": list(read.harmless), "description": f"Not supported: {remedy}."}
+        for name, remedy in read.refused.items()
+    }
+    return _told({**made, "properties": made["properties"] | refused}, written), forms
+
+
+def _told(made: Json, written: Json) -> Json:
+    """A schema made of a class, with what the file says of it, field by field."""
+    fields = dict(made["properties"])
+    for name, said in written.get("properties", {}).items():
+        more = said.keys() <= {"description", "items"}
+        fields[name] = {**fields.get(name, {}), **said} if more else said
+    required = dict.fromkeys([*made.get("required", ()), *written.get("required", ())])
+    return {**made, **written, "properties": fields, "required": list(required)}
 
 
 def _untitled(schema: Any) -> Any:

@@ -29,7 +29,8 @@ BEYOND = re.compile(
             "`tool_choice` needs `tools`",
             "chooses its answer among others",  # what a model can do is no matter of its request
             "has no server of its own",
-            r"\(user\) is empty",  # all of its parts are
+            r"\(user\) is empty|\(assistant\) has no content",  # all of its parts are empty
+            "List should have at least 1 item after validation, not 0",  # reasoning alone is no conversation
             "is empty: ask something",
             "Input should be a valid integer",  # to a schema 1.0 is one
             "two choices have the same value",
