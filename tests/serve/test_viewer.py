@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 import moa
 from moa.serve.keys import Keys
 from moa.serve.viewer.experiment import ExperimentSource
+from moa.serve.viewer.picture import Past, past_plan, picture
 from moa.serve.viewer.site import POLICY
 from moa.serve.viewer.sources import open_sources
 from tests.evaluate.report.sample import BASELINE, write_sample
@@ -282,6 +283,15 @@ def test_an_experiment_under_way_grows(tmp_path: Path) -> None:
     assert answered() == [0, 1], "a line that is being written is not read"
     folder.answers_path("single").write_bytes(whole)
     assert answered() == [0, 1, 2, 3]
+    folder.answers_path("single").write_bytes(lines[0])
+    assert answered() == [0], "cut off, to be asked again"
+    anew = folder.path / "draft"
+    anew.write_bytes(b"".join(reversed(lines)))
+    anew.replace(folder.answers_path("single"))
+    assert answered() == [0, 1, 2, 3]
+    run: Any = source.run("0.2")
+    said = next(answer for answer in folder.answers("single") if answer.item == "q0")
+    assert (run["answer"], run["error"]) == ("\n\n".join(said.outputs), said.error), "read at its new place"
 
 
 async def test_a_stores_new_runs_appear_while_it_is_written(tmp_path: Path) -> None:
@@ -311,3 +321,14 @@ async def test_many_ask_and_look_at_once(tmp_path: Path) -> None:
         for number, told in enumerate(events):
             assert f"Question number {number}?" in str(told[1:4]), "nobody reads another's events"
             assert not any(f"Question number {other}?" in str(told) for other in range(8) if other != number)
+
+
+def test_a_run_that_no_graph_could_leave_is_drawn_all_the_same() -> None:
+    nodes = [
+        Past("a", None, None, ["b", "a", "gone"]),
+        Past("b", "x", "m", ["a", "a"]),
+        Past("a", None, None, ["b"]),
+    ]
+    plan = past_plan("odd", nodes, "b")
+    assert [(node.id, node.sources, node.distance) for node in plan.nodes] == [("a", (), 1), ("b", ("a",), 0)]
+    assert picture(plan) is not None

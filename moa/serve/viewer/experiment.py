@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,12 +37,26 @@ class _Lines:
         self.kind = kind
         self._end = 0
         self._number = 0
+        self._file = 0
+
+    def rewritten(self) -> bool:
+        """Whether another file stands here now, or lines that were read are gone: all that is known is void."""
+        if not self._end:
+            return False
+        try:
+            seen = self.path.stat()
+            with self.path.open("rb") as file:
+                file.seek(self._end - 1)
+                return seen.st_ino != self._file or file.read(1) != b"\n"
+        except FileNotFoundError:
+            return True
 
     def fresh(self) -> Iterator[tuple[Line, Any]]:
         """Records that came since; raises `UsageError` for a line that is none."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
+            self._file = os.fstat(file.fileno()).st_ino
             file.seek(self._end)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -71,7 +86,12 @@ class _Entrant:
         self.failed: set[str] = set()
         self.words: dict[str, str] = {}
 
+    def rewritten(self) -> bool:
+        """Whether its files must be read anew."""
+        return self.answers.rewritten() or self.verdicts.rewritten()
+
     def update(self) -> None:
+        """Take in what came since."""
         for at, answer in self.answers.fresh():
             self.answered[answer.item] = at
             self.words[answer.item] = " ".join(answer.outputs)[:KEPT].lower()
@@ -98,11 +118,14 @@ class ExperimentSource:
         self.name = str(path)
         self._folder = Folder(path)
         self._baseline = self._folder.experiment.baseline
+        self._lock = Lock()
+        self._forget()
+
+    def _forget(self) -> None:
         self._items = _Lines(self._folder.items_path, Item)
         self._asked: list[tuple[Line, str, str]] = []
         """Of each item its place, its id and what a search looks at."""
         self._entrants: list[_Entrant] = []
-        self._lock = Lock()
 
     def page(self, words: str, offset: int, count: int) -> Page:
         """Questions that hold, with all their answers, all `words`."""
@@ -132,6 +155,12 @@ class ExperimentSource:
             return self._record(item, self._entrants[place]) if place < len(self._entrants) else None
 
     def _update(self) -> None:
+        """Take in what came since; everything anew where a file was rewritten."""
+        if self._items.rewritten():
+            self._forget()
+        self._entrants = [
+            _Entrant(self._folder, one.name) if one.rewritten() else one for one in self._entrants
+        ]
         for at, item in self._items.fresh():
             text = f"{item.id}\n{item.group}\n{' '.join(item.turns)}"
             self._asked.append((at, item.id, text[:KEPT].lower()))

@@ -43,11 +43,18 @@ def picture(plan: Plan) -> Json | None:
 
 
 def past_plan(name: str, nodes: Sequence[Past], answer: str) -> Plan:
-    """A plan that looks like the run that left these nodes; it can be drawn and not be run."""
-    known = {node.id for node in nodes}
-    heard = {node.id: [id for id in node.heard if id in known and id != node.id] for node in nodes}
-    distance = dict.fromkeys(known, 0)
-    for node in reversed(nodes):
+    """A plan that looks like the run that left these nodes; it can be drawn and not be run.
+
+    Whatever a file says, nobody hears a later node or himself, and an id counts once.
+    """
+    heard: dict[str, list[str]] = {}
+    first: list[Past] = []
+    for node in nodes:
+        if node.id not in heard:
+            heard[node.id] = [id for id in node.heard if id in heard]
+            first.append(node)
+    distance = dict.fromkeys(heard, 0)
+    for node in reversed(first):
         for source in heard[node.id]:
             distance[source] = max(distance[source], distance[node.id] + 1)
     made = [
@@ -62,7 +69,7 @@ def past_plan(name: str, nodes: Sequence[Past], answer: str) -> Plan:
             sampling=Sampling(),
             distance=distance[node.id],
         )
-        for node in nodes
+        for node in first
     ]
     return Plan(name, tuple(made), answer, "")
 

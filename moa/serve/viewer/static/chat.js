@@ -6,9 +6,11 @@ import { Look } from "./look.js";
 import { OVER, Run } from "./model.js";
 
 export class Chat {
-  constructor(graphs, kept) {
+  /** `trouble` is told of an error that ends nothing but itself. */
+  constructor(graphs, kept, trouble) {
     this.graphs = graphs;
     this.kept = kept;
+    this.trouble = trouble;
     this.turns = [];
     this.shapes = new Map();
     this.look = new Look();
@@ -49,15 +51,20 @@ export class Chat {
     return this.graphs[Number(this.select.value)];
   }
 
+  /** How a graph is drawn; nothing where the server cannot be asked. */
   async shape(index) {
-    if (!this.shapes.has(index)) this.shapes.set(index, await get(`/viewer/api/graphs/${index}`));
+    try {
+      if (!this.shapes.has(index)) this.shapes.set(index, await get(`/viewer/api/graphs/${index}`));
+    } catch (error) {
+      this.trouble(error);
+    }
     return this.shapes.get(index);
   }
 
   async pick() {
     this.about.textContent = visible(this.graph.description);
-    const shape = await this.shape(this.select.value);
-    if (!this.stopper) this.look.show(new Run(this.graph.id, shape));
+    const { graph } = this, shape = await this.shape(this.select.value);
+    if (shape && !this.stopper && graph === this.graph) this.look.show(new Run(graph.id, shape));
   }
 
   restart() {
@@ -72,7 +79,9 @@ export class Chat {
   async send() {
     const question = this.input.value.trim();
     if (!question || this.stopper) return;
-    const { graph } = this, run = new Run(graph.id, await this.shape(this.select.value));
+    const { graph } = this, shape = await this.shape(this.select.value);
+    if (!shape || this.stopper) return;
+    const run = new Run(graph.id, shape);
     const messages = [...this.turns, { role: "user", content: question }];
     run.question = messages.map(({ role, content }) => ({ role, text: content }));
     Object.assign(run, { running: true, began: performance.now(), when: Date.now() / 1000, title: question });

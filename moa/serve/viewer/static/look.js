@@ -47,12 +47,27 @@ export class Look {
     this.warnings.replaceChildren(...this.run.warnings.map((words) => make("li", {}, visible(words))));
   }
 
+  /** Shows the chosen node. While only its text grows, nothing else is touched: focus and selection stay. */
   refresh(id) {
     this.drawing.select(id);
     for (const [other, row] of this.cells) row.classList.toggle("chosen", other === id);
     const node = this.run.nodes.get(id);
+    const shown = JSON.stringify([id, node && { ...node, text: Boolean(node.text), reasoning: Boolean(node.reasoning), prompt: Boolean(node.prompt) }]);
+    if (node && this.shown === shown && this.of === this.run) {
+      this.grow(node);
+      return;
+    }
+    Object.assign(this, { shown, of: this.run });
     const open = new Set([...this.panel.querySelectorAll("details[open]")].map((part) => part.dataset.part));
+    const focused = document.activeElement.closest?.(".panel details")?.dataset.part;
     this.panel.replaceChildren(...(node ? describe(node, open) : []));
+    if (focused) this.panel.querySelector(`details[data-part="${focused}"] > summary`)?.focus();
+  }
+
+  grow(node) {
+    const said = this.panel.querySelector(":scope > pre"), thought = this.panel.querySelector("details[data-part=reasoning] > pre");
+    if (said) said.textContent = visible(node.text);
+    if (thought) thought.textContent = visible(node.reasoning);
   }
 
   total() {

@@ -19,7 +19,7 @@ async function start() {
   }
   byId("trouble").textContent = "";
   const kept = new Kept();
-  if (!chat && about.graphs.length) chat = new Chat(about.graphs, kept);
+  if (!chat && about.graphs.length) chat = new Chat(about.graphs, kept, trouble);
   runs ||= new Runs(about.sources, kept);
   compare ||= new Compare(runs);
   byId("to-ask").hidden = !chat;
@@ -63,5 +63,9 @@ byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("content").focus();
 });
-addEventListener("hashchange", route);
+addEventListener("hashchange", () => {
+  route();
+  scrollTo(0, 0);
+  if (document.activeElement === document.body || !document.activeElement.getClientRects().length) byId("content").focus({ preventScroll: true });
+});
 start();
