@@ -115,7 +115,7 @@ def _heard(blocks: list[Any], place: str) -> Iterator[Message]:
     for block in blocks:
         match _kind(block):
             case "tool_result":
-                content = _joined(block.get("content") or "", place)
+                content = _joined("" if block.get("content") is None else block["content"], place)
                 failed = "Error: " if block.get("is_error") else ""
                 call = str(block.get("tool_use_id", ""))
                 yield {"role": "tool", "tool_call_id": call, "content": f"{failed}{content}"}

@@ -105,8 +105,8 @@ def turns_of(wanted: OllamaRequest) -> Iterator[Message]:
     made = answered = 0
     for message in wanted.messages or ():
         turn: Message = {"role": message.get("role"), "content": message.get("content") or ""}
-        if message.get("images"):
-            turn["content"] = _with_pictures(turn["content"], message["images"])
+        if (pictures := message.get("images")) not in (None, []):
+            turn["content"] = _with_pictures(turn["content"], pictures)
         if isinstance(calls := message.get("tool_calls"), list):
             turn["tool_calls"] = [_call(call, made + n) for n, call in enumerate(calls)]
             made += len(calls)
@@ -126,7 +126,9 @@ def prompt_of(wanted: OllamaRequest) -> Iterator[Message]:
 
 def _with_pictures(text: str, pictures: Any) -> list[Json]:
     parts: list[Json] = [{"type": "text", "text": text}]
-    for data in pictures if isinstance(pictures, list) else ():
+    if not isinstance(pictures, list):
+        raise bad("`images` must be a list", "images")
+    for data in pictures:
         kind = next((kind for start, kind in _PICTURES.items() if str(data).startswith(start)), None)
         if kind is None:
             raise bad("`images` must be PNG, JPEG, GIF or WebP in base64", "images")
