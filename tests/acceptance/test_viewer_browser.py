@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 import moa
-from moa.backends.base import Request
+from moa.backends.base import Choice, Completion, Delta, Emit, Request, Usage
 from moa.evaluate.folder import Folder, write_lines
 from moa.evaluate.records import Answer, Item
 from moa.serve.keys import Keys
@@ -167,6 +168,37 @@ async def test_a_question_is_asked_and_every_node_lights_up(browser: Browser) ->
         ]
 
 
+class Typing(Scripted):
+    """Writes a word at a time."""
+
+    async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
+        words = [f"word{number} " for number in range(30)]
+        for word in words if emit else ():
+            assert emit is not None
+            emit(Delta(0, word))
+            await asyncio.sleep(0.03)
+        return Completion((Choice("".join(words), "stop", usage=Usage(10, 30)),), "typing")
+
+
+async def test_an_answer_streams_and_leaves_the_reader_in_peace(browser: Browser) -> None:
+    async with (
+        watched(backends={"panel": Scripted(), "sink": Typing()}) as server,
+        opened(browser, f"{server.url}/") as page,
+    ):
+        await ask(page, "Why?")
+        await page.until("document.querySelector('.turn.answer pre')?.textContent.includes('word3')")
+        assert "word29" not in await page.run(SAID), "it comes as it is written"
+        await page.run("document.querySelector('.panel details[data-part=prompt] > summary').focus()")
+        await page.until(ANSWERED)
+        assert (await page.run(SAID)).endswith("word29")
+        assert await page.run(
+            "document.activeElement === document.querySelector('.panel details[data-part=prompt] > summary')"
+        )
+        assert await page.run(
+            "[...document.querySelectorAll('.panel pre')].at(-1).textContent"
+        ) == await page.run(SAID)
+
+
 async def test_nodes_are_reached_and_chosen_with_the_keyboard(browser: Browser) -> None:
     async with watched(duo()) as server, opened(browser, f"{server.url}/") as page:
         await page.until("document.querySelectorAll('.node').length === 3")
@@ -288,10 +320,10 @@ async def test_a_hostile_experiment_is_browsed_and_compared_as_text(browser: Bro
         await page.run("document.querySelector('#bar a').click()")
         await page.until("document.querySelectorAll('#view-compare .pair').length > 2")
         assert await page.run(
-            "[...document.querySelectorAll('#view-compare del')].some(mark => mark.textContent.includes('0'))"
+            "[...document.querySelectorAll('#view-compare mark.gone')].some(mark => mark.textContent.includes('0'))"
         )
         assert await page.run(
-            "[...document.querySelectorAll('#view-compare ins')].some(mark => mark.textContent.includes('1'))"
+            "[...document.querySelectorAll('#view-compare mark.new')].some(mark => mark.textContent.includes('1'))"
         )
         assert EVIL in await page.run("document.querySelector('#view-compare pre').textContent")
 

@@ -29,7 +29,7 @@ export class Compare {
     const asked = both.map((run) => run.question.map((turn) => turn.text).join("\n\n"));
     const nodes = [...new Set([...one.nodes.keys(), ...other.nodes.keys()])];
     return [
-      make("p", { class: "faint small" }, "Words that only the left one has are struck through; those that only the right one has are underlined."),
+      make("p", { class: "faint small" }, "Words that only one of them has are underlined: dotted on the left, with a line on the right."),
       make("div", { class: "pair names" }, ...both.map((run, side) => make("div", {}, make("h3", {}, make("a", { href: `#run=${places[side]}` }, make("bdi", {}, visible(run.graph)))), facts(run)))),
       section("Question", pair(...asked)),
       section("Answer", pair(one.answer || one.error || "", other.answer || other.error || "")),
@@ -57,9 +57,9 @@ function nodeSection(id, one, other) {
 /** Both texts, each with the words marked that only it has. */
 function pair(one, other, ...headings) {
   const parts = different(visible(one), visible(other));
-  const side = (kinds, tag, place) => {
-    const words = parts.filter(([kind]) => kinds.includes(kind)).map(([kind, text]) => (kind === "same" ? text : make(tag, {}, text)));
+  const side = (kinds, place) => {
+    const words = parts.filter(([kind]) => kinds.includes(kind)).map(([kind, text]) => (kind === "same" ? text : make("mark", { class: kind }, text)));
     return make("div", { role: "group", "aria-label": ["left", "right"][place] }, headings[place], make("pre", { dir: "auto" }, ...words));
   };
-  return make("div", { class: "pair" }, side(["same", "gone"], "del", 0), side(["same", "new"], "ins", 1));
+  return make("div", { class: "pair" }, side(["same", "gone"], 0), side(["same", "new"], 1));
 }
