@@ -78,7 +78,14 @@ def items_of(name: str, file: str) -> list[Item]:
 
 
 def test_the_catalogue_is_what_the_tests_know() -> None:
-    assert set(names("evals")) == {*SAMPLES, *OWN_DATA, *PERSUASION, "alpaca_eval", "wildbench", "wildbench_score"}
+    assert set(names("evals")) == {
+        *SAMPLES,
+        *OWN_DATA,
+        *PERSUASION,
+        "alpaca_eval",
+        "wildbench",
+        "wildbench_score",
+    }
     assert [entry.name for entry in entries("evals")] == names("evals")
 
 

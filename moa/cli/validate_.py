@@ -45,8 +45,8 @@ def command(
 def _problems(path: Path) -> list[Problem]:
     """All mistakes in one file, in the order of its lines."""
     from moa.errors import Problem, SpecError, UsageError
-    from moa.spec.document import parse_leniently
     from moa.spec.defence import DefenceSpec
+    from moa.spec.document import parse_leniently
     from moa.spec.evaluation import EvalSpec
     from moa.spec.graph import GraphSpec
     from moa.spec.loader import examine, in_order, kind_of, read_text

@@ -55,4 +55,8 @@ def test_json(moa: Caller) -> None:
 
 def test_unknown_kind(moa: Caller) -> None:
     called = moa("list", "grpahs")
-    assert called == (2, "", "cannot list 'grpahs'; did you mean `graphs`? (known: agents, graphs, defences, evals)\n")
+    assert called == (
+        2,
+        "",
+        "cannot list 'grpahs'; did you mean `graphs`? (known: agents, graphs, defences, evals)\n",
+    )

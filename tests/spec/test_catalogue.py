@@ -175,7 +175,11 @@ def test_any_kind(here: Path) -> None:
         ("mao", None, "nothing in the catalogue is called 'mao'; did you mean `moa`?"),
         ("xyzzy", None, "nothing in the catalogue is called 'xyzzy'; `moa list` shows what there is"),
         ("moa", "graph", "unknown kind 'graph': choose one of agents, graphs, defences, evals"),
-        ("models.yaml", None, "models.yaml lists models: `moa show` shows agents, graphs, defences and evaluations"),
+        (
+            "models.yaml",
+            None,
+            "models.yaml lists models: `moa show` shows agents, graphs, defences and evaluations",
+        ),
     ],
 )
 def test_nothing_of_any_kind(here: Path, name: str, kind: str | None, message: str) -> None:
