@@ -1,0 +1,296 @@
+"""Load on `moa serve`: many streaming clients at once, and what the server adds to the first token.
+
+    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4]
+
+Three processes: the server, with models that answer by the clock (two drafts, then a sink that streams); the clients; and this
+one, which reads the server's size from /proc. The critical path of the first token is the draft's latency and the sink's, both
+known; what the client waits beyond them was added: by the engine, by HTTP, and by the client itself. Slow readers ask for long
+answers and read 1 KiB a second. Leaves with 1 where an answer fails, or where tasks or sockets are left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+DRAFT, FIRST = 1.0, 0.5
+"""Seconds of a draft, and of the sink before its first word."""
+WORDS, PACE = 60, 0.05
+"""Words of an answer, and seconds a word."""
+FLOOD = 3000
+"""So many times longer is the answer that a slow reader asks for: 1.4 MB."""
+SETTLED = 3.0
+"""Seconds after which nothing of the load may be left."""
+
+
+class Usage(NamedTuple):
+    """What the server holds."""
+
+    tasks: int
+    files: int
+    megabytes: float
+
+
+@dataclass
+class Asked:
+    """What the clients saw."""
+
+    added: list[float] = field(default_factory=list)
+    """Seconds to each first word beyond the critical path."""
+    answers: int = 0
+    errors: list[str] = field(default_factory=list)
+    slow_bytes: int = 0
+
+
+# The server
+
+
+async def serve(store: str) -> None:
+    """Serve two drafts and a sink until told to stop; SIGUSR1 has the tasks counted."""
+    import moa
+    from moa.backends.base import Choice, Completion, Delta, Emit, Request
+    from moa.backends.base import Usage as Tokens
+    from moa.run.runner import Runner
+    from moa.serve.app import make_app
+    from moa.serve.house import Served, Settings
+    from moa.serve.listen import listen
+
+    class Paced:
+        """A model that answers by the clock."""
+
+        def __init__(self, *, draft: bool) -> None:
+            self.draft = draft
+
+        async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
+            flood = "flood" in str(request.messages)
+            if emit is None or self.draft:
+                await asyncio.sleep(DRAFT)
+                text = "a draft of some words " * 8
+            else:
+                begin = asyncio.get_running_loop().time() + FIRST
+                words = [f"word{number} " * (FLOOD if flood else 1) for number in range(WORDS)]
+                for number, word in enumerate(words):
+                    await asyncio.sleep(begin + number * PACE - asyncio.get_running_loop().time())
+                    emit(Delta(0, word))
+                text = "".join(words)
+            return Completion((Choice(text, "stop", usage=Tokens(100, WORDS)),), "paced")
+
+        async def aclose(self) -> None:
+            """Nothing to release."""
+
+    graph = moa.Graph("load")
+    drafts = graph.agent("proposer", models=["draft-a", "draft-b"], name="drafts")
+    graph.answer = graph.agent("aggregator", model="sink", inputs=drafts)
+    backends = {name: Paced(draft=name != "sink") for name in ("draft-a", "draft-b", "sink")}
+    async with Runner(backends=backends, store=store) as runner:
+        plan = graph.plan(runner.models)
+        app = make_app([Served(plan.name, plan)], runner, Settings(max_running=1024, log=lambda line: None))
+
+        def count() -> None:
+            print(json.dumps({"tasks": len(asyncio.all_tasks())}), flush=True)
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, count)
+        await listen(app, "127.0.0.1", 0, grace=5, ready=lambda address: print(address, flush=True))
+
+
+class Server:
+    """The server's process, seen from outside."""
+
+    def __init__(self, store: Path) -> None:
+        command = [sys.executable, __file__, "--as", "server", "--store", str(store)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self._told = self.process.stdout
+        self.port = int(self._told.readline().rsplit(":", 1)[1])
+
+    def usage(self) -> Usage:
+        """What it holds now."""
+        self.process.send_signal(signal.SIGUSR1)
+        tasks = json.loads(self._told.readline())["tasks"]
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        [kilobytes] = re.findall(r"VmRSS:\s+(\d+)", status)
+        files = len(os.listdir(f"/proc/{self.process.pid}/fd"))  # noqa: PTH208  links to nothing that has a path
+        return Usage(tasks, files, int(kilobytes) / 1024)
+
+    def processor(self) -> float:
+        """Seconds of processor time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> int:
+        """Told to stop, it leaves."""
+        self.process.terminate()
+        return self.process.wait(20)
+
+
+# The clients
+
+
+def question(text: str) -> bytes:
+    """A streaming request in bytes."""
+    body = json.dumps({"model": "load", "stream": True, "messages": [{"role": "user", "content": text}]})
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n{body}".encode()
+
+
+async def read_answer(reader: asyncio.StreamReader, sent: float) -> tuple[float | None, bool]:
+    """Seconds to the first word, and whether the stream came to its end."""
+    first: float | None = None
+    whole = b""
+    while b"0\r\n\r\n" not in whole[-16:]:
+        piece = await reader.read(1 << 16)
+        if not piece or (not whole and not piece.startswith(b"HTTP/1.1 200")):
+            return first, False
+        whole = whole[-64:] + piece
+        if first is None and b'"content":"word' in whole:
+            first = time.perf_counter() - sent
+    return first, b"[DONE]" in whole
+
+
+async def client(number: int, port: int, until: float, asked: Asked, start: random.Random) -> None:
+    """Ask, read, ask again; one connection for all."""
+    await asyncio.sleep(start.random() * (DRAFT + FIRST + WORDS * PACE))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    asked_so_far = 0
+    while time.perf_counter() < until:
+        sent = time.perf_counter()
+        writer.write(question(f"Question {asked_so_far} of client {number}?"))
+        first, ended = await read_answer(reader, sent)
+        if first is None or not ended:
+            asked.errors.append(f"client {number}: {'no word' if first is None else 'the stream broke off'}")
+            break
+        asked.added.append(first - DRAFT - FIRST)
+        asked.answers += 1
+        asked_so_far += 1
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def slow(port: int, until: float, asked: Asked) -> None:
+    """Ask for a flood and hardly read it."""
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.connect(("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=small, limit=1024)
+    writer.write(question("A flood, please."))
+    while time.perf_counter() < until:
+        asked.slow_bytes += len(await reader.read(1024))
+        await asyncio.sleep(1)
+    writer.transport.abort()
+
+
+async def clients(options: argparse.Namespace) -> None:
+    """All clients at once; what they saw goes to standard output."""
+    asked, start = Asked(), random.Random(0)
+    until = time.perf_counter() + options.seconds
+    async with asyncio.TaskGroup() as group:
+        for _ in range(options.slow):
+            group.create_task(slow(options.port, until, asked))
+        for number in range(options.clients):
+            group.create_task(client(number, options.port, until, asked, random.Random(start.random())))
+    print(json.dumps(vars(asked)))
+
+
+# The measurement
+
+
+def load(options: argparse.Namespace, port: int) -> subprocess.Popen[str]:
+    """The clients in a process of their own."""
+    numbers = {"port": port, "clients": options.clients, "seconds": options.seconds, "slow": options.slow}
+    flags = [part for name, value in numbers.items() for part in (f"--{name}", str(value))]
+    return subprocess.Popen(
+        [sys.executable, __file__, "--as", "clients", *flags], stdout=subprocess.PIPE, text=True
+    )
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest value that so many are not above."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def measure(options: argparse.Namespace, server: Server) -> list[str]:
+    """Load the server, print what came of it; what is wrong."""
+    before = server.usage()
+    loading = load(options, server.port)
+    sizes: list[float] = []
+    began, worked = time.monotonic(), server.processor()
+    while loading.poll() is None and time.monotonic() - began < options.seconds:
+        time.sleep(min(1.0, options.seconds / 10))
+        sizes.append(server.usage().megabytes)
+    took, worked = time.monotonic() - began, server.processor() - worked
+    told, _ = loading.communicate()
+    asked: dict[str, Any] = json.loads(told)
+    time.sleep(SETTLED)
+    after = server.usage()
+    added = [seconds * 1000 for seconds in asked["added"]]
+    warm = sizes[len(sizes) // 3 :] or [before.megabytes]
+    print(
+        f"answers                {asked['answers']:8,}   errors {len(asked['errors'])}   {asked['errors'][:3]}"
+    )
+    if added:
+        print(
+            f"added to first token   p50 {statistics.median(added):6.1f} ms   p99 {percentile(added, 0.99):6.1f} ms   "
+            f"most {max(added):6.1f} ms"
+        )
+    print(f"tasks                  {before.tasks} before, {after.tasks} after")
+    print(f"open files             {before.files} before, {after.files} after")
+    print(
+        f"resident               {before.megabytes:.0f} MB before, {warm[0]:.0f} after a third, {warm[-1]:.0f} at the end"
+    )
+    print(f"server's processor     {worked / took:.0%} of a core")
+    print(f"slow readers           {options.slow}, {asked['slow_bytes']:,} bytes taken")
+    print(
+        f"load average           {' '.join(f'{value:.1f}' for value in os.getloadavg())} on {os.cpu_count()} cores"
+    )
+    wrong = list(asked["errors"][:1])
+    if after.tasks > before.tasks:
+        wrong.append(f"{after.tasks - before.tasks} tasks are left behind")
+    # The store opens its files with the first answer.
+    if after.files > before.files + 8:
+        wrong.append(f"{after.files - before.files} files are left open")
+    return wrong
+
+
+def main() -> None:
+    """Measure, or be one of the processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=256)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--slow", type=int, default=4)
+    parser.add_argument("--as", dest="role", choices=["server", "clients"], help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--store", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.role == "server":
+        asyncio.run(serve(options.store))
+    elif options.role == "clients":
+        asyncio.run(clients(options))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            server = Server(Path(folder) / "store.sqlite")
+            try:
+                wrong = measure(options, server)
+            finally:
+                left = server.stop()
+        if wrong or left:
+            sys.exit("; ".join(wrong) or f"the server left with {left}")
+
+
+if __name__ == "__main__":
+    main()
