@@ -104,7 +104,10 @@ def turns_of(wanted: OllamaRequest) -> Iterator[Message]:
     """The conversation of /api/chat; calls have no ids there, so their results are matched in order."""
     made = answered = 0
     for message in wanted.messages or ():
-        turn: Message = {"role": message.get("role"), "content": message.get("content") or ""}
+        content = "" if message.get("content") is None else message["content"]
+        if not isinstance(content, str):
+            raise bad("`messages`: the content must be a text", "messages")
+        turn: Message = {"role": message.get("role"), "content": content}
         if (pictures := message.get("images")) not in (None, []):
             turn["content"] = _with_pictures(turn["content"], pictures)
         if isinstance(calls := message.get("tool_calls"), list):
