@@ -1,6 +1,6 @@
 """Load on `moa serve`: many streaming clients at once, and what the server adds to the first token.
 
-    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4]
+    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4] [--pace 0.2]
 
 Three processes: the server, with models that answer by the clock (two drafts, then a sink that streams); the clients; and this
 one, which reads the server's size from /proc. The critical path of the first token is the draft's latency and the sink's, both
@@ -30,8 +30,8 @@ from typing import Any, NamedTuple
 
 DRAFT, FIRST = 1.0, 0.5
 """Seconds of a draft, and of the sink before its first word."""
-WORDS, PACE = 60, 0.05
-"""Words of an answer, and seconds a word."""
+WORDS = 40
+"""Words of an answer."""
 FLOOD = 3000
 """So many times longer is the answer that a slow reader asks for: 1.4 MB."""
 SETTLED = 3.0
@@ -60,7 +60,7 @@ class Asked:
 # The server
 
 
-async def serve(store: str) -> None:
+async def serve(store: str, pace: float) -> None:
     """Serve two drafts and a sink until told to stop; SIGUSR1 has the tasks counted."""
     import moa
     from moa.backends.base import Choice, Completion, Delta, Emit, Request
@@ -69,6 +69,7 @@ async def serve(store: str) -> None:
     from moa.serve.app import make_app
     from moa.serve.house import Served, Settings
     from moa.serve.listen import listen
+    from moa.spec.model import Limits, ModelSpec
 
     class Paced:
         """A model that answers by the clock."""
@@ -85,7 +86,7 @@ async def serve(store: str) -> None:
                 begin = asyncio.get_running_loop().time() + FIRST
                 words = [f"word{number} " * (FLOOD if flood else 1) for number in range(WORDS)]
                 for number, word in enumerate(words):
-                    await asyncio.sleep(begin + number * PACE - asyncio.get_running_loop().time())
+                    await asyncio.sleep(begin + number * pace - asyncio.get_running_loop().time())
                     emit(Delta(0, word))
                 text = "".join(words)
             return Completion((Choice(text, "stop", usage=Tokens(100, WORDS)),), "paced")
@@ -97,7 +98,10 @@ async def serve(store: str) -> None:
     drafts = graph.agent("proposer", models=["draft-a", "draft-b"], name="drafts")
     graph.answer = graph.agent("aggregator", model="sink", inputs=drafts)
     backends = {name: Paced(draft=name != "sink") for name in ("draft-a", "draft-b", "sink")}
-    async with Runner(backends=backends, store=store) as runner:
+    # A model that does not say how much it can take is found out slowly: that is not what is measured here.
+    limits = Limits(concurrency=4096)
+    models = {name: ModelSpec(name=name, provider="lent", model=name, limits=limits) for name in backends}
+    async with Runner(backends=backends, models=models, store=store) as runner:
         plan = graph.plan(runner.models)
         app = make_app([Served(plan.name, plan)], runner, Settings(max_running=1024, log=lambda line: None))
 
@@ -111,8 +115,8 @@ async def serve(store: str) -> None:
 class Server:
     """The server's process, seen from outside."""
 
-    def __init__(self, store: Path) -> None:
-        command = [sys.executable, __file__, "--as", "server", "--store", str(store)]
+    def __init__(self, store: Path, pace: float) -> None:
+        command = [sys.executable, __file__, "--as", "server", "--store", str(store), "--pace", str(pace)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._told = self.process.stdout
@@ -162,9 +166,9 @@ async def read_answer(reader: asyncio.StreamReader, sent: float) -> tuple[float 
     return first, b"[DONE]" in whole
 
 
-async def client(number: int, port: int, until: float, asked: Asked, start: random.Random) -> None:
+async def client(number: int, port: int, until: float, asked: Asked, start: float) -> None:
     """Ask, read, ask again; one connection for all."""
-    await asyncio.sleep(start.random() * (DRAFT + FIRST + WORDS * PACE))
+    await asyncio.sleep(start)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     asked_so_far = 0
     while time.perf_counter() < until:
@@ -197,13 +201,14 @@ async def slow(port: int, until: float, asked: Asked) -> None:
 
 async def clients(options: argparse.Namespace) -> None:
     """All clients at once; what they saw goes to standard output."""
-    asked, start = Asked(), random.Random(0)
+    asked, starts = Asked(), random.Random(0)
+    cycle = DRAFT + FIRST + WORDS * options.pace
     until = time.perf_counter() + options.seconds
     async with asyncio.TaskGroup() as group:
         for _ in range(options.slow):
             group.create_task(slow(options.port, until, asked))
         for number in range(options.clients):
-            group.create_task(client(number, options.port, until, asked, random.Random(start.random())))
+            group.create_task(client(number, options.port, until, asked, starts.random() * cycle))
     print(json.dumps(vars(asked)))
 
 
@@ -212,7 +217,9 @@ async def clients(options: argparse.Namespace) -> None:
 
 def load(options: argparse.Namespace, port: int) -> subprocess.Popen[str]:
     """The clients in a process of their own."""
-    numbers = {"port": port, "clients": options.clients, "seconds": options.seconds, "slow": options.slow}
+    numbers = {name: getattr(options, name) for name in ("clients", "seconds", "slow", "pace")} | {
+        "port": port
+    }
     flags = [part for name, value in numbers.items() for part in (f"--{name}", str(value))]
     return subprocess.Popen(
         [sys.executable, __file__, "--as", "clients", *flags], stdout=subprocess.PIPE, text=True
@@ -272,18 +279,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=256)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--slow", type=int, default=4)
+    parser.add_argument("--slow", type=int, default=4, help="readers of 1 KiB a second besides")
+    parser.add_argument("--pace", type=float, default=0.2, help="seconds a word of the sink")
     parser.add_argument("--as", dest="role", choices=["server", "clients"], help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--store", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role == "server":
-        asyncio.run(serve(options.store))
+        asyncio.run(serve(options.store, options.pace))
     elif options.role == "clients":
         asyncio.run(clients(options))
     else:
         with tempfile.TemporaryDirectory() as folder:
-            server = Server(Path(folder) / "store.sqlite")
+            server = Server(Path(folder) / "store.sqlite", options.pace)
             try:
                 wrong = measure(options, server)
             finally:
