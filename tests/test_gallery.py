@@ -39,6 +39,8 @@ CALLS = {
     "universal-self-consistency": 8 + 1,
 }
 """Calls for one question, as the papers count them (docs/graphs.md says where a number is ours)."""
+SCORED = {"best-of-n-reward": 6, "perplexity-consistency": 9, "query-likelihood": 6}
+"""Calls of the graphs that also need what only some servers tell; tests/run runs them over such a server."""
 UNPUBLISHED = {"single"}
 
 
@@ -165,6 +167,14 @@ def test_best_of_n_ranks_six_samples() -> None:
     assert heard(answer) == members("drafts", 6)
     assert (answer.select and answer.select.name, agent_of(answer)) == ("top-k", "ranker")
     assert answer.sampling.temperature == 0
+
+
+def test_best_of_n_by_a_reward_model_asks_it_and_no_agent() -> None:
+    plan = plan_of("best-of-n-reward")
+    answer = plan.by_id[plan.answer]
+    assert heard(answer) == members("drafts", 6)
+    assert answer.select and answer.select.options == {"scorer": "reward"}
+    assert (answer.model, plan.by_id["drafts[0]"].sampling.temperature) == (None, 0.7)
 
 
 def test_universal_self_consistency_samples_warm_and_chooses_cold() -> None:

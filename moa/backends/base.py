@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -22,6 +22,8 @@ Message = dict[str, Any]
 """A chat message in the OpenAI API's shape: `role`, `content`, and what else the API knows."""
 LABELS = "label_tokens"
 """A request's parameter that names the labels whose probabilities matter; it is no field of the API's."""
+ScoredBy = Literal["classify", "pooling", "score", "rerank"]
+"""The part of a server's API that says how good an answer is (moa.backends.scoring)."""
 
 
 @value(frozen=True, slots=True)

@@ -6,27 +6,25 @@ the reply's text is the vector. So vectors are limited, retried, paid for and st
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import sys
 from array import array
 from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Protocol
 
-from moa.backends.base import Backend, Choice, Completion, Emit, Request, Usage
+from moa.backends.base import Backend, Request
 from moa.backends.minilm import NAME, MiniLM
 from moa.backends.openai import OpenAICompatible
 from moa.backends.resolve import is_http
+from moa.backends.together import Answers, Together
 from moa.errors import InvalidReplyError, UsageError
 from moa.spec.model import ModelSpec
 
 PARAMS: Mapping[str, Any] = {"embedding": "float32"}
 """What tells a request for a vector from one for an answer, in the store's key too."""
 MOST_TEXTS = 64
-MOST_CHARACTERS = 200_000
-"""Of one batch; servers bound the tokens of a request."""
+"""Of one batch."""
 
 Vectors = tuple[list[list[float]], int]
 
@@ -87,88 +85,22 @@ def embedder_of(spec: ModelSpec, lent: object = None) -> Embedder:
     )
 
 
-class EmbeddingBackend:
-    """An embedder behind the seam of `moa.backends.base`.
-
-    Requests of one turn of the event loop travel together, up to 64 texts or 200,000 characters.
-    """
+class EmbeddingBackend(Together):
+    """An embedder behind the seam of `moa.backends.base`; up to 64 texts travel together."""
 
     def __init__(self, embedder: Embedder) -> None:
+        super().__init__(MOST_TEXTS)
         self._embedder = embedder
-        self._waiting: list[_Asked] = []
-        self._batches: set[asyncio.Task[None]] = set()
 
-    async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
-        """The vector of the last message, as the reply's text."""
-        loop = asyncio.get_running_loop()
-        asked = _Asked(str(request.messages[-1]["content"]), loop.create_future())
-        if not self._waiting:
-            loop.call_soon(self._send)
-        self._waiting.append(asked)
-        return await asked.reply
+    async def answer(self, requests: Sequence[Request]) -> Answers:
+        """The vector of each request's last message, as text."""
+        texts = [str(request.messages[-1]["content"]) for request in requests]
+        vectors, tokens = await self._embedder.embed(texts)
+        return Answers([written(vector) for vector in vectors], tokens)
 
     async def aclose(self) -> None:
         """Close the embedder."""
         await self._embedder.aclose()
-
-    def _send(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for batch in _batches([asked for asked in waiting if not asked.reply.done()]):
-            task = asyncio.get_running_loop().create_task(self._embed(batch))
-            self._batches.add(task)
-            task.add_done_callback(partial(self._ended, batch))
-            for asked in batch:
-                asked.reply.add_done_callback(partial(_give_up, task, batch))
-
-    async def _embed(self, batch: Sequence[_Asked]) -> None:
-        vectors, tokens = await self._embedder.embed([asked.text for asked in batch])
-        share, rest = divmod(tokens, len(batch))
-        for number, (asked, vector) in enumerate(zip(batch, vectors, strict=True)):
-            usage = Usage(input_tokens=share + (number < rest))
-            asked.land(Completion((Choice(written(vector), "stop", usage=usage),)))
-
-    def _ended(self, batch: Sequence[_Asked], task: asyncio.Task[None]) -> None:
-        """Tell everybody who still waits what went wrong."""
-        self._batches.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            for asked in batch:
-                asked.fail(error)
-
-
-class _Asked:
-    """A text that waits for its vector."""
-
-    __slots__ = ("reply", "text")
-
-    def __init__(self, text: str, reply: asyncio.Future[Completion]) -> None:
-        self.text = text
-        self.reply = reply
-
-    def land(self, completion: Completion) -> None:
-        if not self.reply.done():
-            self.reply.set_result(completion)
-
-    def fail(self, error: BaseException) -> None:
-        if not self.reply.done():
-            self.reply.set_exception(error)
-
-
-def _batches(waiting: Sequence[_Asked]) -> list[list[_Asked]]:
-    batches: list[list[_Asked]] = []
-    room = 0
-    for asked in waiting:
-        room -= len(asked.text)
-        if not batches or len(batches[-1]) == MOST_TEXTS or room < 0:
-            batches.append([])
-            room = MOST_CHARACTERS - len(asked.text)
-        batches[-1].append(asked)
-    return batches
-
-
-def _give_up(task: asyncio.Task[None], batch: Sequence[_Asked], _: object) -> None:
-    """Stop a batch for which nobody waits any more."""
-    if all(asked.reply.cancelled() for asked in batch):
-        task.cancel()
 
 
 def written(vector: Sequence[float]) -> str:

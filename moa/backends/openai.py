@@ -23,7 +23,7 @@ from moa.backends.providers import endpoint
 from moa.backends.quirks import Quirks
 from moa.backends.redact import Secret
 from moa.backends.replies import Gathering, Malformed, parse, read_completion
-from moa.backends.sleeping import lay_down, wake_up
+from moa.backends.sleeping import beside, lay_down, wake_up
 from moa.backends.wire import Answer, Wire
 from moa.errors import (
     BackendError,
@@ -171,8 +171,11 @@ class OpenAICompatible:
             await self._get(joined(URL(self._endpoint.base_url), path))
 
     async def ask(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON reply of another part of the API, such as `embeddings`; raises as `complete` does."""
-        url = joined(URL(self._endpoint.base_url), path)
+        """The JSON reply of another part of the API, such as `embeddings`; raises as `complete` does.
+
+        A path with a slash before it, such as `/classify`, stands beside the API, not below `/v1`.
+        """
+        url = beside(self._root, path[1:]) if path.startswith("/") else joined(self._root, path)
         try:
             return self._read(await self._connected().post(url, _encode(body)))
         except Refused as refused:

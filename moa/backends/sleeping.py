@@ -27,20 +27,20 @@ async def lay_down(wire: Wire, api: URL, level: Level) -> None:
         BadRequestError: for a server that has no sleep mode.
         BackendError: for what goes wrong on the way.
     """
-    await _post(wire, _beside(api, "sleep").with_query(level=str(level)))
+    await _post(wire, beside(api, "sleep").with_query(level=str(level)))
 
 
 async def wake_up(wire: Wire, api: URL, level: Level) -> None:
     """Wake the engine behind `api`, and return once it says that it is awake; raises as `lay_down` does."""
-    wake = _beside(api, "wake_up")
+    wake = beside(api, "wake_up")
     if level == 1:
         await _post(wire, wake)
     else:
         # Memory for the weights, the weights from disk, then memory for the cache, as vLLM's guide has it.
         await _post(wire, wake.with_query(tags="weights"))
-        await _post(wire, _beside(api, "collective_rpc"), {"method": "reload_weights"})
+        await _post(wire, beside(api, "collective_rpc"), {"method": "reload_weights"})
         await _post(wire, wake.with_query(tags="kv_cache"))
-    await _awake(wire, _beside(api, "is_sleeping"))
+    await _awake(wire, beside(api, "is_sleeping"))
 
 
 async def _awake(wire: Wire, url: URL) -> None:
@@ -83,6 +83,6 @@ def _check(wire: Wire, url: URL, status: int) -> None:
         raise ServerFailedError(f"{name}: {url.path} failed with status {status}", status=status)
 
 
-def _beside(api: URL, path: str) -> URL:
+def beside(api: URL, path: str) -> URL:
     """A path of the server that stands beside its API: `/sleep`, not `/v1/sleep`."""
     return api.with_path(f"{api.path.rstrip('/').removesuffix('/v1')}/{path}")

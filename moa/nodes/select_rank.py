@@ -1,12 +1,13 @@
-"""Choosing through an agent: a ranking, the number of the best, or a score for each."""
+"""Choosing through an agent (a ranking, the number of the best, or a score for each) or by a reward model."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from moa.backends.base import ScoredBy
 from moa.errors import UsageError
 from moa.nodes.response import Response
 from moa.nodes.selector import Asked, SelectContext, Selector
@@ -30,15 +31,30 @@ class TopK(Selector):
     with the response, and of equal ones the earlier wins. A response that the agent leaves out, or whose score
     cannot be read, is not kept; where nothing can be read, the first `k` go on, with a warning and a
     label that say so.
+
+    With `scorer`, a model that gives each response a number (a reward model, a reranker, an embedding model) ranks
+    in the place of an agent, as `how` says; a response without a number is an error of the node, not a zero.
     """
 
     k: int = Field(1, ge=1)
     each: bool = False
+    scorer: str | None = None
+    how: ScoredBy | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TopK:
+        if self.scorer is not None and self.each:
+            raise ValueError("`each` is for an agent, which a `scorer` replaces: remove one of them")
+        if self.scorer is None and self.how is not None:
+            raise ValueError("`how` says how a `scorer` is asked: name one")
+        return self
 
     async def select(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
         """At most `k` responses; all of them, unasked, where there is just one."""
         if len(responses) == 1:
             return list(responses)
+        if self.scorer is not None:
+            return _labelled(await self._rewarded(responses, self.scorer, context), self.k)
         asked = await ask_each(responses, context) if self.each else [await context.ask(responses)]
         ranked = _by_score(responses, asked, context) if self.each else _by_rank(responses, asked[0])
         if not ranked:
@@ -50,10 +66,17 @@ class TopK(Selector):
             return [response.labelled(UNRANKED) for response in kept]
         if len(ranked) < min(self.k, len(responses)):
             context.warn(f"the agent ranked {len(ranked)} of {len(responses)} responses, fewer than {self.k}")
-        return [response.labelled(str(rank)) for rank, response in enumerate(ranked[: self.k], 1)]
+        return _labelled(ranked, self.k)
+
+    async def _rewarded(
+        self, responses: Sequence[Response], scorer: str, context: SelectContext
+    ) -> list[Response]:
+        answers = [response.text for response in responses]
+        scores = await context.score(context.question, answers, scorer, self.how or "classify")
+        return _best_first(response.scored(s) for response, s in zip(responses, scores, strict=True))
 
     def calls(self, count: int) -> int:
-        if count <= 1:
+        if count <= 1 or self.scorer is not None:
             return 0
         return count if self.each else 1
 
@@ -61,7 +84,7 @@ class TopK(Selector):
         return min(self.k, count)
 
     def needs_agent(self) -> bool:
-        return True
+        return self.scorer is None
 
     def refuses(self, agent: AgentSpec) -> str | None:
         if agent.reads not in (("score",) if self.each else ("ranking", "choice")):
@@ -92,7 +115,15 @@ def _by_score(
             raise UsageError(NEEDS[True])
     if scored and len(scored) < len(responses):
         context.warn(f"{len(responses) - len(scored)} of {len(responses)} scores could not be read")
+    return _best_first(scored)
+
+
+def _best_first(scored: Iterable[Response]) -> list[Response]:
     return sorted(scored, key=lambda response: -(response.score or 0.0))
+
+
+def _labelled(ranked: Sequence[Response], k: int) -> list[Response]:
+    return [response.labelled(str(rank)) for rank, response in enumerate(ranked[:k], 1)]
 
 
 async def ask_each(responses: Sequence[Response], context: SelectContext) -> list[Asked]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from moa.backends.base import ScoredBy
 from moa.nodes.response import Response
 from moa.spec.agent import AgentSpec, Spec
 
@@ -46,6 +47,12 @@ class SelectContext(Protocol):
 
     async def likelihood(self, model: str, prompt: str, text: str) -> Likely:
         """How probable `model` finds `text` as its answer to `prompt`; only models that vLLM runs tell it."""
+        ...
+
+    async def score(
+        self, question: str, answers: Sequence[str], scorer: str, how: ScoredBy = "classify"
+    ) -> list[float]:
+        """How good each answer is, by the reward model, reranker or embedding model `scorer`: the higher the better."""
         ...
 
     def warn(self, message: str) -> None:

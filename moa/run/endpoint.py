@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from moa.backends.base import Backend, Message
+from moa.backends.base import Backend, Message, ScoredBy
 from moa.backends.resolve import connect, identity, model_spec, settle
 from moa.run.limits import AdaptiveLimiter, Bucket, Limited
 from moa.run.retry import Retrying, RetryPolicy
@@ -97,6 +97,7 @@ class Endpoints:
         self._seed = seed
         self._endpoints: dict[str, Endpoint] = {}
         self._embedders: dict[str, Endpoint] = {}
+        self._scorers: dict[tuple[str, ScoredBy], Endpoint] = {}
         self._limiters: dict[str, AdaptiveLimiter] = {}
         self._by_model = by_model
         self._turns: dict[str, Turns] = {}
@@ -120,6 +121,14 @@ class Endpoints:
             self._embedders[name] = self._connect(name, connect_embedder)
         return self._embedders[name]
 
+    def scorer(self, name: str, how: ScoredBy) -> Endpoint:
+        """The endpoint of a model whose replies are scores; it waits for no turn on a device."""
+        from moa.backends.scoring import connector
+
+        if (name, how) not in self._scorers:
+            self._scorers[name, how] = self._connect(name, connector(how))
+        return self._scorers[name, how]
+
     def __iter__(self) -> Any:
         return iter(self._endpoints.values())
 
@@ -127,11 +136,12 @@ class Endpoints:
         """Close every backend that this runner connected; those lent to it stay open."""
         for turns in self._turns.values():
             await turns.aclose()
-        for endpoint in (*self._endpoints.values(), *self._embedders.values()):
+        for endpoint in (*self._endpoints.values(), *self._embedders.values(), *self._scorers.values()):
             if endpoint.name not in self._backends:
                 await endpoint.backend.aclose()
         self._endpoints.clear()
         self._embedders.clear()
+        self._scorers.clear()
 
     def _connect(self, name: str, connected: Connect = connect_chat) -> Endpoint:
         lent = self._backends.get(name)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from moa.backends.base import Message, Usage
+from moa.backends.base import Message, ScoredBy, Usage
 from moa.errors import (
     BackendError,
     BackendTimeoutError,
@@ -33,6 +33,7 @@ from moa.run.keys import Written
 from moa.run.likelihood import likelihood
 from moa.run.reply import NodeResult
 from moa.run.sampler import Drawn, Sampler
+from moa.run.scoring import score
 from moa.run.wiring import Unit, Wiring
 from moa.spec.registry import SELECTORS
 from moa.values import value
@@ -58,6 +59,8 @@ class Setting:
     """Values for the agents that declare them, with this question alone."""
     embedder: Callable[[str], Endpoint] | None = None
     """Where selectors find embedding models, by name."""
+    scorer: Callable[[str, ScoredBy], Endpoint] | None = None
+    """Where selectors find models that score, by name and by how they are asked."""
     endpoint: Callable[[str], Endpoint] | None = None
     """Where selectors find models to ask how probable a text is, by name."""
     clock: Callable[[], float] = time.monotonic
@@ -370,6 +373,21 @@ class _Choosing:
         for drawn in found.drawn:
             self._pay(endpoint, drawn)
         return Likely(found.logprob, found.tokens)
+
+    async def score(
+        self, question: str, answers: Sequence[str], scorer: str, how: ScoredBy = "classify"
+    ) -> list[float]:
+        """How good each answer is; raises the `BackendError` of a call that failed."""
+        setting = self.execution.setting
+        if setting.scorer is None:
+            raise UsageError(
+                f"the selector of `{self.unit.first.id}` needs `{scorer}`, and nobody can ask it here"
+            )
+        endpoint = setting.scorer(scorer, how)
+        found = await score(setting.sampler, endpoint, how, question, answers, self.unit.first.distance)
+        for each in found.values():
+            self._pay(endpoint, each.drawn)
+        return [found[answer].score for answer in answers]
 
     def _book(self, drawn: Drawn) -> None:
         self.asked += 1

@@ -193,6 +193,7 @@ class Runner:
             seed=self.seed,
             given=given or {},
             embedder=self.endpoints.embedder,
+            scorer=self.endpoints.scorer,
             endpoint=self.endpoints.get,
         )
         execution = Execution(wiring, setting)

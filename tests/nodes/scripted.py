@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from moa.backends.base import ScoredBy
 from moa.nodes.read import read_reply
 from moa.nodes.response import Response
 from moa.nodes.selector import Asked, Likely
@@ -32,6 +33,9 @@ class Context:
         self.embedders: list[str] = []
         self.likely: dict[tuple[str, str], Likely] = {}
         """What `likelihood` says of each text, by model."""
+        self.rewards: dict[str, float] = {}
+        """What `score` says of each text."""
+        self.rewarded: list[tuple[str, str, str]] = []
         self.scored: list[tuple[str, str, str]] = []
 
     async def ask(self, responses: Sequence[Response]) -> Asked:
@@ -46,6 +50,12 @@ class Context:
     async def likelihood(self, model: str, prompt: str, text: str) -> Likely:
         self.scored.append((model, prompt, text))
         return self.likely[model, text]
+
+    async def score(
+        self, question: str, answers: Sequence[str], scorer: str, how: ScoredBy = "classify"
+    ) -> list[float]:
+        self.rewarded.append((question, scorer, how))
+        return [self.rewards[answer] for answer in answers]
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

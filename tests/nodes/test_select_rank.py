@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from pydantic import ValidationError
 
 from moa.errors import ServerFailedError, UsageError
 from moa.nodes.response import Response
@@ -99,3 +100,27 @@ def test_calls_and_kept_follow_from_the_options() -> None:
     assert [TopK(k=2).calls(n) for n in (0, 1, 2, 9)] == [0, 0, 1, 1]
     assert [TopK(k=2, each=True).calls(n) for n in (0, 1, 2, 9)] == [0, 0, 2, 9]
     assert [TopK(k=2).kept(n) for n in (0, 1, 2, 9)] == [0, 1, 2, 2]
+
+
+async def test_a_scorer_ranks_in_the_place_of_an_agent() -> None:
+    context = Context()
+    context.rewards = {"a": -3.0, "b": 0.5, "c": 0.5}
+    kept = await TopK(k=2, scorer="rm").select(said(*ABC), context)
+    assert [(r.text, r.label, r.score) for r in kept] == [("b", "1", 0.5), ("c", "2", 0.5)]
+    assert (context.rewarded, context.shown) == ([("Which?", "rm", "classify")], [])
+
+
+async def test_how_the_scorer_is_asked_is_an_option() -> None:
+    context = Context()
+    context.rewards = {"a": 0.0, "b": 1.0}
+    await TopK(scorer="rm", how="rerank").select(said("a", "b"), context)
+    assert context.rewarded == [("Which?", "rm", "rerank")]
+
+
+def test_a_scorer_needs_no_agent_and_takes_none() -> None:
+    assert not TopK(scorer="rm").needs_agent()
+    assert TopK(scorer="rm").calls(9) == 0
+    with pytest.raises(ValidationError, match="`each` is for an agent"):
+        TopK(scorer="rm", each=True)
+    with pytest.raises(ValidationError, match="name one"):
+        TopK(how="score")

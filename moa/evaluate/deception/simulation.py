@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from random import Random
 
+from moa.backends.base import ScoredBy
 from moa.errors import UsageError
 from moa.evaluate.numbers.certificates import Certificate, Subset, certify
 from moa.nodes.response import Response
@@ -197,6 +198,11 @@ class _Context:
 
     async def likelihood(self, model: str, prompt: str, text: str) -> Likely:
         raise UsageError("a simulated world has no model to ask: take a selector that asks nobody")
+
+    async def score(
+        self, question: str, answers: Sequence[str], scorer: str, how: ScoredBy = "classify"
+    ) -> list[float]:
+        raise UsageError("a simulated world has no model that scores: take a selector that asks nobody")
 
     def warn(self, message: str) -> None:
         """A simulation counts what is kept; what a run would report is not of interest."""
