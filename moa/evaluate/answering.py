@@ -58,6 +58,7 @@ def spent(node: NodeResult) -> Spent:
         calls=node.calls,
         input_tokens=node.usage.input_tokens,
         output_tokens=node.usage.output_tokens,
+        cached_tokens=node.usage.cached_tokens,
         cost=node.worth,
     )
 

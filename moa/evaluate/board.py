@@ -232,6 +232,7 @@ def _cost(sheet: Sheet) -> Cost | None:
         calls=float(sheet.calls[known].mean()),
         input_tokens=float(sheet.input_tokens[known].mean()),
         output_tokens=float(sheet.output_tokens[known].mean()),
+        cached_tokens=float(sheet.cached_tokens[known].mean()),
         usd=_or_none(float(sheet.costs[known].mean())),
         latency_median=float(np.median(latencies)),
         latency_p90=float(np.quantile(latencies, 0.9)),

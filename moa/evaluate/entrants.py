@@ -12,7 +12,7 @@ from moa.evaluate.deception.protocol import under_protocol
 from moa.evaluate.oracle import informed, oracles
 from moa.evaluate.records import Entrant
 from moa.evaluate.sweep import Settings, Sweep, read_sweeps, shown, variants, written
-from moa.graph.bind import Bindings
+from moa.graph.bind import Bindings, split_models
 from moa.graph.bind import shown as written_models
 from moa.graph.compile import Locate, compile_graph, slots_of
 from moa.graph.draw import mermaid
@@ -131,6 +131,13 @@ def _compiled(
         if locate is not None:
             raise
         raise UsageError(f"{name}: {error.problems[0].message}") from None
+
+
+def recorded_bindings(entrant: Entrant, rest: str | None = None) -> Bindings:
+    """The models of an entrant as they were recorded, where a slot may stand for several; `rest` is any other's."""
+    split = {slot: split_models(models) for slot, models in entrant.models.items()}
+    slots = {slot: models if len(models) > 1 else entrant.models[slot] for slot, models in split.items()}
+    return Bindings(slots, rest, shared=frozenset(slots))
 
 
 def _entrant(

@@ -51,6 +51,8 @@ class Spent(Record):
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the input, what servers say that they found in a prefix cache."""
     cost: float | None = 0.0
 
     def __add__(self, other: Spent) -> Spent:
@@ -59,6 +61,7 @@ class Spent(Record):
             calls=self.calls + other.calls,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
             cost=None if unknown else (self.cost or 0.0) + (other.cost or 0.0),
         )
 

@@ -65,6 +65,7 @@ class Sheet:
         self.calls = _blank(n)
         self.input_tokens = _blank(n)
         self.output_tokens = _blank(n)
+        self.cached_tokens = _blank(n)
         self.costs = _blank(n)
         """In US dollars; NaN where a price is unknown, too."""
         self.judge_costs = _blank(n)
@@ -98,6 +99,7 @@ class Sheet:
         self.calls[row] = answer.spent.calls
         self.input_tokens[row] = answer.spent.input_tokens
         self.output_tokens[row] = answer.spent.output_tokens
+        self.cached_tokens[row] = answer.spent.cached_tokens
         self.costs[row] = _or_nan(answer.spent.cost)
         if ok:
             self.latencies[row] = answer.latency

@@ -57,6 +57,8 @@ class Cost:
     calls: float
     input_tokens: float
     output_tokens: float
+    cached_tokens: float
+    """Of the input, what servers found in a prefix cache; 0 also where they do not tell."""
     usd: float | None
     """None where a price is unknown."""
     latency_median: float

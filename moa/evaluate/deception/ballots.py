@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from moa.errors import MoaError
 from moa.evaluate.deception.promise import MAJORITY, Vote, planned_vote
+from moa.evaluate.entrants import recorded_bindings
 from moa.evaluate.folder import Folder
 from moa.evaluate.numbers.certificates import Subset
 from moa.evaluate.records import Entrant, Item
 from moa.evaluate.tasks.exact import read_answer
-from moa.graph.bind import Bindings, split_models
 from moa.graph.compile import compile_graph
 from moa.nodes.answers import extract_answer
 from moa.spec.evaluation import AnswerSpec
@@ -102,13 +102,10 @@ def _ballot(node: Node, subset: Subset, vote: Select | None, exact: AnswerSpec |
 
 def _planned(entrant: Entrant) -> Vote | None:
     """The entrant's vote as it was planned; None where it ends in none, or cannot be compiled here."""
-    slots = {
-        slot: split_models(models) if "," in models else models for slot, models in entrant.models.items()
-    }
     try:
         spec = read_spec(entrant.yaml, entrant.name, GraphSpec).spec
         # Who answers decides nothing here: models of a models.yaml that is not at hand may be any.
-        return planned_vote(compile_graph(spec, Bindings(slots, rest="sim:")))
+        return planned_vote(compile_graph(spec, recorded_bindings(entrant, rest="sim:")))
     except MoaError:
         return None
 

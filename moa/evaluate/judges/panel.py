@@ -204,5 +204,6 @@ def spent_on(reply: Reply) -> Spent:
         calls=sum(node.calls for node in reply.nodes),
         input_tokens=reply.usage.input_tokens,
         output_tokens=reply.usage.output_tokens,
+        cached_tokens=reply.usage.cached_tokens,
         cost=None if None in worth else sum(cost for cost in worth if cost is not None),
     )

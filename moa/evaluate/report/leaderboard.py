@@ -249,29 +249,37 @@ def spending(board: Board, plans: Mapping[str, Planned | None]) -> str:
     """What a question was planned to take and took."""
     columns = [
         Column("Entrant", "text"),
-        *(Column(title, up=True, small="planned") for title in ("Calls", "Tokens in", "Tokens out", "Cost")),
+        *(Column(title, up=True, small="planned") for title in SPENT),
     ]
     rows = [_spent(row, row.cost, plans.get(row.name)) for row in board.rows if row.cost is not None]
     return table("Used for a question, and planned for it", columns, rows) if rows else ""
 
 
+SPENT = ("Calls", "Tokens in", "From cache", "Tokens out", "Cost")
+"""What a question takes; of the tokens in, the share that servers say they found in a prefix cache."""
+
+
 def _spent(row: Row, cost: Cost, plan: Planned | None) -> list[Cell]:
     planned = plan or Planned(None, None, None, None)
-    amounts = [
-        (cost.calls, planned.calls),
-        (cost.input_tokens, planned.input_tokens),
-        (cost.output_tokens, planned.output_tokens),
-    ]
-    cells = [
+    calls, sent, written = (
         Cell(
             f"{used:,.4g}" if used < 100 else f"{used:,.0f}",
             used,
             UNKNOWN if expected is None else f"{expected:,.0f}",
         )
-        for used, expected in amounts
-    ]
+        for used, expected in (
+            (cost.calls, planned.calls),
+            (cost.input_tokens, planned.input_tokens),
+            (cost.output_tokens, planned.output_tokens),
+        )
+    )
+    cached = cost.cached_tokens / cost.input_tokens if cost.input_tokens else 0.0
+    share = Cell(f"{cached:.0%}", cached, UNKNOWN if planned.cached is None else f"{planned.cached:.0%}")
     return [
         Cell(row.name),
-        *cells,
+        calls,
+        sent,
+        share,
+        written,
         Cell(dollars(cost.usd), NAN if cost.usd is None else cost.usd, dollars(planned.cost)),
     ]

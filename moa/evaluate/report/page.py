@@ -219,8 +219,8 @@ def _times(plan: Planned | None, turns: float) -> Planned | None:
     """The plan of all turns of a question."""
     if plan is None:
         return None
-    calls, sent, written, cost = (None if amount is None else amount * turns for amount in plan)
-    return Planned(calls, sent, written, cost)
+    calls, sent, written, cost = (None if amount is None else amount * turns for amount in plan[:4])
+    return Planned(calls, sent, written, cost, plan.cached)
 
 
 def _checks(board: Board, plans: Mapping[str, Planned | None]) -> str:

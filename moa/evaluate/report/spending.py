@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from moa.errors import MoaError, UsageError
+from moa.evaluate.entrants import recorded_bindings
 from moa.evaluate.records import Entrant
-from moa.graph.bind import Bindings
 from moa.graph.compile import compile_graph
 from moa.graph.estimate import estimate
 from moa.spec.graph import GraphSpec
@@ -21,6 +21,8 @@ class Planned(NamedTuple):
     input_tokens: float | None
     output_tokens: float | None
     cost: float | None
+    cached: float | None = None
+    """The share of the input that begins like an earlier prompt to the same model, from 0 to 1."""
 
 
 def planned(entrant: Entrant, prompt_tokens: int) -> Planned | None:
@@ -30,12 +32,16 @@ def planned(entrant: Entrant, prompt_tokens: int) -> Planned | None:
     """
     try:
         spec = read_spec(entrant.yaml, entrant.name, GraphSpec).spec
-        plan = compile_graph(spec, Bindings(entrant.models, shared=frozenset(entrant.models)))
+        plan = compile_graph(spec, recorded_bindings(entrant))
         found = estimate(plan, _model, prompt_tokens=max(1, prompt_tokens))
     except MoaError:
         return None
     return Planned(
-        found.calls, found.prompt_tokens.expected, found.output_tokens.expected, found.usd.expected
+        found.calls,
+        found.prompt_tokens.expected,
+        found.output_tokens.expected,
+        found.usd.expected,
+        found.prefixes.share,
     )
 
 
