@@ -1,6 +1,6 @@
 """Load on `moa serve`: many streaming clients at once, and what the server adds to the first token.
 
-    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4] [--pace 0.2]
+    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4] [--pace 0.2] [--bare]
 
 Three processes: the server, with models that answer by the clock (two drafts, then a sink that streams); the clients; and this
 one, which reads the server's size from /proc. The critical path of the first token is the draft's latency and the sink's, both
@@ -115,8 +115,8 @@ async def serve(store: str, pace: float) -> None:
 class Server:
     """The server's process, seen from outside."""
 
-    def __init__(self, store: Path, pace: float) -> None:
-        command = [sys.executable, __file__, "--as", "server", "--store", str(store), "--pace", str(pace)]
+    def __init__(self, role: str, store: Path, pace: float) -> None:
+        command = [sys.executable, __file__, "--as", role, "--store", str(store), "--pace", str(pace)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._told = self.process.stdout
@@ -140,6 +140,38 @@ class Server:
         """Told to stop, it leaves."""
         self.process.terminate()
         return self.process.wait(20)
+
+
+async def bare(pace: float) -> None:
+    """What cannot be done with less: a handler that sleeps and writes the same number of events."""
+    from aiohttp import web
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await asyncio.sleep(DRAFT + FIRST)
+        await response.prepare(request)
+        for number in range(WORDS):
+            await response.write(
+                f'data: {{"choices":[{{"delta":{{"content":"word{number}"}}}}]}}\n\n'.encode()
+            )
+            await asyncio.sleep(pace)
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    app = web.Application()
+    app.add_routes([web.post("/v1/chat/completions", handle)])
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(
+        signal.SIGUSR1, lambda: print(json.dumps({"tasks": len(asyncio.all_tasks())}), flush=True)
+    )
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    await stop.wait()
+    await runner.cleanup()
 
 
 # The clients
@@ -247,8 +279,9 @@ def measure(options: argparse.Namespace, server: Server) -> list[str]:
     after = server.usage()
     added = [seconds * 1000 for seconds in asked["added"]]
     warm = sizes[len(sizes) // 3 :] or [before.megabytes]
+    rate = asked["answers"] * WORDS / took
     print(
-        f"answers                {asked['answers']:8,}   errors {len(asked['errors'])}   {asked['errors'][:3]}"
+        f"answers                {asked['answers']:,}, {len(asked['errors'])} errors; {rate:,.0f} words a second"
     )
     if added:
         print(
@@ -281,17 +314,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--slow", type=int, default=4, help="readers of 1 KiB a second besides")
     parser.add_argument("--pace", type=float, default=0.2, help="seconds a word of the sink")
-    parser.add_argument("--as", dest="role", choices=["server", "clients"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--bare", action="store_true", help="measure a bare aiohttp handler instead, to compare"
+    )
+    parser.add_argument("--as", dest="role", choices=["server", "bare", "clients"], help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--store", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role == "server":
         asyncio.run(serve(options.store, options.pace))
+    elif options.role == "bare":
+        asyncio.run(bare(options.pace))
     elif options.role == "clients":
         asyncio.run(clients(options))
     else:
         with tempfile.TemporaryDirectory() as folder:
-            server = Server(Path(folder) / "store.sqlite", options.pace)
+            server = Server("bare" if options.bare else "server", Path(folder) / "store.sqlite", options.pace)
             try:
                 wrong = measure(options, server)
             finally:
