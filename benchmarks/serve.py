@@ -5,7 +5,8 @@
 Three processes: the server, with models that answer by the clock (two drafts, then a sink that streams); the clients; and this
 one, which reads the server's size from /proc. The critical path of the first token is the draft's latency and the sink's, both
 known; what the client waits beyond them was added: by the engine, by HTTP, and by the client itself. Slow readers ask for long
-answers and read 1 KiB a second. Leaves with 1 where an answer fails, or where tasks or sockets are left behind.
+answers and read 1 KiB a second. Leaves with 1 where an answer
+fails, and where tasks or sockets are left behind.
 """
 
 from __future__ import annotations
@@ -299,6 +300,8 @@ def measure(options: argparse.Namespace, server: Server) -> list[str]:
         f"load average           {' '.join(f'{value:.1f}' for value in os.getloadavg())} on {os.cpu_count()} cores"
     )
     wrong = list(asked["errors"][:1])
+    if asked["answers"] < options.clients:
+        wrong.append(f"{options.clients} clients have only {asked['answers']} answers")
     if after.tasks > before.tasks:
         wrong.append(f"{after.tasks - before.tasks} tasks are left behind")
     # The store opens its files with the first answer.
