@@ -226,9 +226,11 @@ async def slow(port: int, until: float, asked: Asked) -> None:
     small.connect(("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=small, limit=1024)
     writer.write(question("A flood, please."))
-    while time.perf_counter() < until:
-        asked.slow_bytes += len(await reader.read(1024))
-        await asyncio.sleep(1)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(until - time.perf_counter()):
+            while piece := await reader.read(1024):
+                asked.slow_bytes += len(piece)
+                await asyncio.sleep(1)
     writer.transport.abort()
 
 
