@@ -134,6 +134,16 @@ def _only_class(row: Mapping[str, Any]) -> object:
     return row["probs"][0]
 
 
+def only_number(name: str, values: object) -> float:
+    """The reward that a model itself gave; raises `InvalidReplyError` for several numbers, or none that is finite."""
+    try:
+        if isinstance(values, list):
+            return finite(_only_class({"probs": values}))
+        return finite(values)
+    except _WrongShapeError as error:
+        raise InvalidReplyError(f"{name} gave no reward: {error}") from None
+
+
 def _last_token(row: Mapping[str, Any]) -> object:
     """The number of the whole text, or that of its last token."""
     values = row["data"]
@@ -178,9 +188,13 @@ def scorer_of(spec: ModelSpec, how: ScoredBy, lent: object = None) -> Scorer:
         return lent  # type: ignore[return-value]
     if is_http(spec):
         return HttpScorer(spec, how)
+    if spec.provider == "vllm" and how == "classify":
+        from moa.backends.vllm.rewards import VllmScorer
+
+        return VllmScorer(spec)
     raise UsageError(
-        f"{spec.name} scores no answers: take a server's model, as in `http://host:port/v1#model` "
-        "(`vllm serve MODEL --runner pooling`)"
+        f"{spec.name} scores no answers{' so' if spec.provider == 'vllm' else ''}: take a server's model, as in `http://host:port/v1#model` "
+        "(`vllm serve MODEL --runner pooling`), or a reward model of `vllm:` with `how: classify`"
     )
 
 

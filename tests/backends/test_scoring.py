@@ -20,9 +20,11 @@ from moa.backends.scoring import (
     Scores,
     ScoringBackend,
     connector,
+    only_number,
     read_score,
     scorer_of,
 )
+from moa.backends.vllm.rewards import VllmScorer
 from moa.errors import (
     AuthenticationError,
     BackendError,
@@ -31,6 +33,7 @@ from moa.errors import (
     ServerFailedError,
     UsageError,
 )
+from moa.spec.model import ModelSpec
 
 HOWS: tuple[ScoredBy, ...] = ("classify", "pooling", "score", "rerank")
 TURNS = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "good a"}]
@@ -251,6 +254,20 @@ def test_who_scores_nothing_is_refused_with_what_does() -> None:
         scorer_of(model_spec("sim:"), "classify")
     with pytest.raises(UsageError, match="has no method `score`"):
         scorer_of(model_spec("sim:"), "classify", object())
+
+
+def test_in_this_process_vllm_gives_rewards_and_nothing_else() -> None:
+    spec = ModelSpec(name="rm", provider="vllm", model="m")
+    assert isinstance(scorer_of(spec, "classify"), VllmScorer)
+    with pytest.raises(UsageError, match="rm scores no answers so: take a server's model"):
+        scorer_of(spec, "score")
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.9], [], [float("nan")], ["1"], None])
+def test_a_model_that_gives_no_one_number_gives_no_reward(values: object) -> None:
+    assert only_number("rm", [-2.5]) == only_number("rm", -2.5) == -2.5
+    with pytest.raises(InvalidReplyError, match="rm gave no reward"):
+        only_number("rm", values)
 
 
 @pytest.mark.parametrize("text", ["", "good", "nan", "inf"])

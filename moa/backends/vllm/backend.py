@@ -42,16 +42,16 @@ class Vllm:
     """A model that vLLM runs in this process, started at the first request and shared by all who ask it.
 
     `spec.model` is an id on the Hugging Face hub or a folder; `spec.options` are the engine's arguments
-    and `VllmOptions`.
+    and `VllmOptions`. `runner` is vLLM's own way of running it, where it is not the one for writing.
     """
 
     INCIDENTAL = INCIDENTAL
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, *, runner: str | None = None) -> None:
         self.spec = spec
         self.name = spec.name or f"vllm:{spec.model}"
         self.concurrency = spec.limits.concurrency or IN_FLIGHT
-        self._options, self._settings = read_settings(spec)
+        self._options, self._settings = read_settings(spec, runner)
         self._engine: Engine | None = None
         self._counter = LocalCounter(spec.tokenizer or spec.model)
 
@@ -167,7 +167,7 @@ class _Job:
         try:
             return await self._complete(llm)
         except (VLLMClientError, ValueError, TypeError) as error:
-            failed = _refusal(self.backend.name, str(error))
+            failed = refusal(self.backend.name, str(error))
         except (VLLMServerError, GracefulHTTPError) as error:
             if llm.errored:
                 raise
@@ -278,7 +278,8 @@ def _encoder(tokenizer: Any) -> Any:
     return encode
 
 
-def _refusal(name: str, said: str) -> BackendError:
+def refusal(name: str, said: str) -> BackendError:
+    """The error for what vLLM itself refuses to do."""
     line = " ".join(said.split())[:300]
     too_long, limit = overflow(Told(line))
     return (

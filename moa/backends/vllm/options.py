@@ -69,14 +69,15 @@ class Settings(NamedTuple):
     """The engine's arguments as JSON, sorted."""
 
 
-def read_settings(spec: ModelSpec) -> tuple[VllmOptions, Settings]:
+def read_settings(spec: ModelSpec, runner: str | None = None) -> tuple[VllmOptions, Settings]:
     """A model's own options and the settings of its engine; raises `UsageError` for a mistake in ours."""
     own = {name: value for name, value in spec.options.items() if name in VllmOptions.model_fields}
     options = read_options(VllmOptions, spec.model_copy(update={"options": own}))
     arguments = {name: value for name, value in spec.options.items() if name not in own}
     for name in arguments.keys() & OURS.keys():
         raise UsageError(f"{spec.name}: options: `{name}` cannot be set here: {OURS[name]}")
-    return options, Settings(spec.model, json.dumps(_implied(spec, options, arguments), sort_keys=True))
+    implied = _implied(spec, options, arguments) | ({"runner": runner} if runner else {})
+    return options, Settings(spec.model, json.dumps(implied, sort_keys=True))
 
 
 def _implied(
