@@ -72,7 +72,7 @@ WRONG = [
     (
         "number}",
         "nmber}",
-        "e.yaml:8:16: expected one of number, boxed, letter, literal, text; not `nmber`; did you mean `number`?",
+        "e.yaml:8:16: expected one of number, boxed, letter, index, literal, text; not `nmber`; did you mean `number`?",
     ),
     (
         "number}",

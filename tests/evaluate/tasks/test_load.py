@@ -106,6 +106,7 @@ def test_every_format_says_the_same(tmp_path: Path, name: str) -> None:
         id="r699",
         turns=("Is it 699?\nA. yes\nB. no",),
         answer="B",
+        target="A",
         options=("yes", "no"),
         fields={"question": "Is it 699?"},
     )
