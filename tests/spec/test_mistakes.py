@@ -11,7 +11,7 @@ from moa.spec.loader import read_spec
 from moa.spec.model import ModelsSpec
 
 AGENT_KEYS = "name, description, source, system, user, inputs, vars, given, reads, pattern, sampling"
-GRAPH_KEYS = "name, description, source, slots, nodes, answer, overflow"
+GRAPH_KEYS = "name, description, source, slots, nodes, answer, overflow, attack, vars"
 NO_KEY = "a key never goes into a file:"
 NAME_RULE = "is not a name: a letter, then letters, digits, `-` or `_`"
 IN_A_GRAPH = "nodes:\n  a: {agent: proposer, model: x, %s}\n"
