@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -54,8 +55,8 @@ def open_folder(environ: Mapping[str, str] = os.environ) -> tuple[Path, IO[bytes
         up.mkdir(parents=True, exist_ok=True)
         for old in sorted(filter(_is_over, up.iterdir()))[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
-        folder = up / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-        folder.mkdir()
+        begun = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-"
+        folder = Path(tempfile.mkdtemp(prefix=begun, dir=up))
         file = (folder / LOCK).open("wb")
     except OSError as error:
         raise UsageError(f"cannot write {up}: {error.strerror}; set XDG_STATE_HOME to a folder") from None
