@@ -9,6 +9,7 @@ DEMO := .venv-demo
 TEST := .venv-test
 VLLM := .venv-vllm
 PACKAGE := build/package
+WORKERS ?= 2
 QUESTION ?= Why is the sky blue? Answer in one sentence.
 
 .DEFAULT_GOAL := help
@@ -30,9 +31,9 @@ check: $(TEST)/.ready  ## Run the static checks only: ruff, mypy, import-linter
 	$(TEST)/bin/mypy
 	$(TEST)/bin/lint-imports
 
-pytest: $(TEST)/.ready  ## Run the tests only; ARGS='-k window' picks some
+pytest: $(TEST)/.ready  ## Run the tests only; ARGS='-k window' picks some, WORKERS=0 runs them in one process
 	@bash scripts/browser.sh
-	$(TEST)/bin/pytest $(ARGS)
+	$(TEST)/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 package: $(TEST)/.ready  ## Build the source archive and the wheel, install them, try them elsewhere
 	bash scripts/check-package.sh $(TEST)/bin/python $(PACKAGE)

@@ -259,7 +259,9 @@ async def test_a_server_that_wants_an_hour_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [status(400), status(401), status(404), status(403, "Your input was flagged")], ids=str
+    "fault",
+    [status(400), status(401), status(404), status(403, "Your input was flagged")],
+    ids=["400", "401", "404", "filtered"],
 )
 async def test_what_cannot_succeed_is_not_sent_again(fault: Step) -> None:
     outcome = await ask(times(99, fault, is_answer))
