@@ -198,7 +198,13 @@ async def test_what_is_recorded_is_what_it_takes_when_nothing_is_stored(
         await Trials(runner, folder, [mix], Referee(EXACT, None)).run()
     first = (folder.path / "answers/mix.jsonl").read_bytes()
     [line] = read(folder, "answers", "mix")
-    assert line["spent"] == {"calls": 4, "input_tokens": 30, "output_tokens": 20, "cost": None}
+    assert line["spent"] == {
+        "calls": 4,
+        "input_tokens": 30,
+        "output_tokens": 20,
+        "cached_tokens": 0,
+        "cost": None,
+    }
     # The slower draft and the aggregation follow each other; the two other drafts run beside them.
     assert isinstance(line["latency"], float) and 0.06 <= line["latency"] < 1
     assert '"cached":' not in first.decode()

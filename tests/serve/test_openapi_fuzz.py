@@ -39,7 +39,8 @@ def command(url: str, description: Path, report: Path) -> list[str]:
         sys.executable, "-m", "schemathesis.cli", "run", str(description),
         "--url", url,
         "--seed", str(SEED),
-        "--max-examples", str(-(-CASES // operations)),
+        # Addresses that take no body have a single case, so that the others need more.
+        "--max-examples", str(-(-2 * CASES // operations)),
         "--phases", "examples,coverage,fuzzing" if CASES >= 1000 else "fuzzing",
         "--checks", "all",
         # Ours says better which valid requests are refused.
