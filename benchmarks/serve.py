@@ -69,7 +69,7 @@ async def serve(store: str, pace: float) -> None:
     from moa.run.runner import Runner
     from moa.serve.app import make_app
     from moa.serve.house import Served, Settings
-    from moa.serve.listen import listen
+    from moa.serve.listen import listen, settle
     from moa.spec.model import Limits, ModelSpec
 
     class Paced:
@@ -110,7 +110,12 @@ async def serve(store: str, pace: float) -> None:
             print(json.dumps({"tasks": len(asyncio.all_tasks())}), flush=True)
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, count)
-        await listen(app, "127.0.0.1", 0, grace=5, ready=lambda address: print(address, flush=True))
+
+        def ready(address: str) -> None:
+            settle()
+            print(address, flush=True)
+
+        await listen(app, "127.0.0.1", 0, grace=5, ready=ready)
 
 
 class Server:

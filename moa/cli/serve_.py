@@ -124,10 +124,11 @@ async def _serve(
     served: list[Served], runner: Runner, settings: Settings, host: str, port: int, grace: float
 ) -> None:
     from moa.serve.app import make_app
-    from moa.serve.listen import listen
+    from moa.serve.listen import listen, settle
     from moa.serve.viewer.site import mount
 
     def ready(address: str) -> None:
+        settle()
         tell(f"{', '.join(each.id for each in served)}: {address}/v1; to look at: {address}/")
 
     async with runner:
