@@ -23,7 +23,7 @@ from tests.serve.serving import duo, serving, until, vote
 from tests.serve.test_relay import Upstream
 from tests.support.backends import Scripted, echo
 
-CASES = int(os.environ.get("MOA_FUZZ_CASES", "60"))
+CASES = int(os.environ.get("MOA_FUZZ_CASES", "100"))
 SEED = 20261121
 PLAIN = "relayed"
 
