@@ -96,7 +96,7 @@ async def answer(house: House, context: Context, asked: Asked) -> Answered:
     """The whole answer; raises `Refusal`."""
     plan = plan_for(asked, house.plans)
     async with house.admission.place(context.tenant):
-        reply = await house.guest(context, asked.seed).answer(plan, asked.messages, once=asked.large)
+        reply = await house.answer(context, plan, asked.messages, seed=asked.seed, once=asked.large)
     return await _booked(house, context, asked, reply)
 
 
@@ -120,8 +120,9 @@ async def _write(house: House, context: Context, asked: Asked, plan: Plan, feed:
     telling = _Telling(answer_ids(plan, asked.count), feed)
     try:
         async with house.admission.place(context.tenant):
-            guest = house.guest(context, asked.seed)
-            reply = await guest.answer(plan, asked.messages, watch=telling.hear, once=asked.large)
+            reply = await house.answer(
+                context, plan, asked.messages, seed=asked.seed, watch=telling.hear, once=asked.large
+            )
         answered = await _booked(house, context, asked, reply)
         feed.put(answered._replace(rests=telling.rests(answered.answers)))
     except MoaError as error:

@@ -103,7 +103,7 @@ async def _decide(
         "instructions": asked,
         "options": [option._asdict() for option in options],
     }
-    reply = await house.guest(context, house.runner.seed).answer(plan, asked, given=given)
+    reply = await house.answer(context, plan, asked, seed=house.runner.seed, given=given)
     results = [node for node in reply.nodes if node.id != plan.answer]
     if isinstance(reply.error, MoaError) and not any(node.usable for node in results):
         raise refusal_of(reply.error, detailed=house.settings.detailed)

@@ -42,9 +42,10 @@ async def logged(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     finally:
         if house.figures is not None:
-            house.figures.ended(request, context, status, settings.timer() - context.began)
+            seconds = settings.timer() - context.began
+            house.onlookers.tell(house.figures.ended, request, context, status, seconds)
         if settings.log is not None:
-            settings.log(_line(request, context, settings, status))
+            house.onlookers.tell(settings.log, _line(request, context, settings, status))
 
 
 @web.middleware

@@ -13,13 +13,17 @@ from typing import Any, Literal
 from aiohttp import web
 
 from moa.graph.plan import Plan
+from moa.run.conversation import Question
+from moa.run.events import Listener
 from moa.run.guest import Guest
 from moa.run.recent import Recent
-from moa.run.runner import Runner
+from moa.run.reply import Reply
+from moa.run.runner import Given, Runner
 from moa.serve.admission import Admission
 from moa.serve.context import Context, Observer
 from moa.serve.keys import Keys
 from moa.serve.metrics import figures
+from moa.serve.onlookers import Onlookers
 from moa.serve.refusal import Refusal
 
 Log = Callable[[Mapping[str, Any]], None]
@@ -97,6 +101,7 @@ class House:
             settings.max_running, settings.max_queued, settings.max_per_key, settings.timer
         )
         self.figures = figures(frozenset(self.served), settings.timer)
+        self.onlookers = Onlookers()
         self._observers = [*settings.observers, *([self.figures.hear] if self.figures else [])]
         self.began = int(settings.clock())
         self.plans: Recent[tuple[str, ...], Plan] = Recent(PLANS)
@@ -112,15 +117,29 @@ class House:
             raise Refusal(404, message, param="model", code="model_not_found")
         return found
 
-    def guest(self, context: Context, seed: int | None) -> Guest:
-        """A runner for one request; its events go to the observers.
+    async def answer(
+        self,
+        context: Context,
+        plan: Plan,
+        question: Question,
+        *,
+        seed: int | None = None,
+        watch: Listener | None = None,
+        given: Given = None,
+        once: bool = False,
+    ) -> Reply:
+        """Put one request's question to a plan; its events go to the observers, whose errors are their own.
 
-        Without a seed each request draws samples of its own, unless stored answers are to be found again.
+        Without a seed each request draws samples of its own, unless stored answers are to be found again. The rest is
+        what `Guest.answer` takes.
         """
         if seed is None:
             seed = self.runner.seed if self.runner.reuse else secrets.randbelow(SEEDS)
-        listeners = [partial(observer, context) for observer in self._observers]
-        return Guest(self.runner, seed=seed, ledger=context.tenant.ledger, listeners=listeners)
+        guest = Guest(self.runner, seed=seed, ledger=context.tenant.ledger)
+        own: list[Listener] = [partial(observer, context) for observer in self._observers]
+        listeners = [*guest.listeners, *own]
+        guest.listeners = [self.onlookers.listener(listeners)] if listeners else []
+        return await guest.answer(plan, question, watch=watch, given=given, once=once)
 
 
 HOUSE = web.AppKey("moa.house", House)

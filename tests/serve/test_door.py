@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from moa.serve.house import House
 from moa.serve.keys import Keys
 from tests.serve.serving import Server, serving
 from tests.support.backends import Scripted
@@ -212,11 +213,14 @@ async def test_the_log_has_a_line_for_each_request_and_no_content() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_bug_of_ours_ends_one_request_and_is_placed_in_the_log(stream: bool) -> None:
-    def boom(context: object, event: object) -> None:
+async def test_a_bug_of_ours_ends_one_request_and_is_placed_in_the_log(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def boom(*said: object, **more: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    async with serving(observers=[boom]) as server, server.http() as http:
+    monkeypatch.setattr(House, "answer", boom)
+    async with serving() as server, server.http() as http:
         body = {**json.loads(BODY), "stream": stream}
         failed = await http.post("/v1/chat/completions", json=body)
         error = (await failed.json())["error"]
@@ -224,3 +228,34 @@ async def test_a_bug_of_ours_ends_one_request_and_is_placed_in_the_log(stream: b
     assert (failed.status, alive.status) == (500, 200) and error["code"] == "internal_error"
     assert "secret" not in json.dumps(error)
     assert "secret detail at test_door.py:" in server.lines[0]["error"]
+
+
+class Boom:
+    """Raises for whatever it is told."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, *said: object) -> None:
+        self.calls += 1
+        raise ZeroDivisionError("no listener of yours")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_one_who_only_looks_on_and_raises_costs_nobody_an_answer(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer, listener, lines, heard = Boom(), Boom(), Boom(), []
+    observers = [observer, lambda context, event: heard.append(event)]
+    body = {**json.loads(BODY), "stream": stream}
+    async with (
+        serving(observers=observers, run={"listeners": [listener]}, log=lines) as server,
+        server.http() as http,
+    ):
+        for _ in range(2):
+            async with http.post("/v1/chat/completions", json=body) as reply:
+                said = await reply.text()
+                assert reply.status == 200 and "Why?" in said and "error" not in said
+    assert min(observer.calls, listener.calls) > 4 and lines.calls == 2 and len(heard) == observer.calls
+    [record] = [record for record in caplog.records if "no listener of yours" in record.getMessage()]
+    assert "test_door.Boom fails" in record.getMessage() and record.levelname == "WARNING"

@@ -72,7 +72,7 @@ async def _work(house: House, context: Context, asked: Asked, feed: Feed[Arrival
     try:
         plan = plan_for(asked)
         async with house.admission.place(context.tenant):
-            reply = await house.guest(context, asked.seed).answer(plan, asked.messages, watch=feed.put)
+            reply = await house.answer(context, plan, asked.messages, seed=asked.seed, watch=feed.put)
         context.usage, context.cost = reply.usage, reply.cost
         if house.runner.store is not None:
             await house.runner.store.flush()
