@@ -20,6 +20,15 @@ from moa.values import value
 
 Message = dict[str, Any]
 """A chat message in the OpenAI API's shape: `role`, `content`, and what else the API knows."""
+
+
+class Prompt(tuple[Message, ...]):
+    """The messages of a request; those who hear the same share one, and write it down once."""
+
+    encoded: bytes | None = None
+    """The messages as a backend sends them, from the first request on."""
+
+
 LABELS = "label_tokens"
 """A request's parameter that names the labels whose probabilities matter; it is no field of the API's."""
 ScoredBy = Literal["classify", "pooling", "score", "rerank"]

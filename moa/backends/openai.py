@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic_core import PydanticSerializationError, to_json
 from yarl import URL
 
-from moa.backends.base import LABELS, Choice, Completion, Delta, Emit, Message, Request
+from moa.backends.base import LABELS, Choice, Completion, Delta, Emit, Message, Prompt, Request
 from moa.backends.counting import Counter, listed_window
 from moa.backends.failures import Refused, Subject, failure, read_error
 from moa.backends.labels import TOKEN_IDS, LabelTokens
@@ -177,7 +177,7 @@ class OpenAICompatible:
         """
         url = beside(self._root, path[1:]) if path.startswith("/") else joined(self._root, path)
         try:
-            return self._read(await self._connected().post(url, _encode(body)))
+            return self._read(await self._connected().post(url, _json(body)))
         except Refused as refused:
             error = self._failure(refused)
         raise error
@@ -213,10 +213,14 @@ class OpenAICompatible:
         for _ in range(LESSONS):
             if n > 1 and (most := self._quirks.most(request.params)) is not None and most < n:
                 return await self._apart(request, emit, most)
-            body = await self._body(request, emit)
+            body = self._body(request, emit, self._model or await self.model_id())
+            if (labels := request.params.get(LABELS)) and body.get("logprobs"):
+                await self._weigh(body, labels)
+            self._quirks.adapt(body)
             try:
                 if emit is None:
-                    answer = await (self._wire or self._connected()).post(self._chat, _encode(body))
+                    sent = _encode(body, request.messages)
+                    answer = await (self._wire or self._connected()).post(self._chat, sent)
                     completion = self._completion(self._read(answer), request)
                 else:
                     completion = await self._stream(request, body, emit)
@@ -230,12 +234,12 @@ class OpenAICompatible:
                 break
         raise error
 
-    async def _body(self, request: Request, emit: Emit | None) -> dict[str, Any]:
+    def _body(self, request: Request, emit: Emit | None, model: str) -> dict[str, Any]:
+        """The fields of a request, without its messages."""
         body = {**self.spec.body, **request.params}
         if not _ENGINE_FIELDS.isdisjoint(body):
             body = {name: value for name, value in body.items() if name not in _ENGINE_FIELDS}
-        body["model"] = self._model or await self.model_id()
-        body["messages"] = request.messages
+        body["model"] = model
         if request.n > 1:
             body["n"] = request.n
         if request.seed is not None:
@@ -247,9 +251,6 @@ class OpenAICompatible:
             body["priority"] = request.priority
         if self.spec.max_output is not None:
             _cap(body, self.spec.max_output)
-        if (labels := request.params.get(LABELS)) and body.get("logprobs"):
-            await self._weigh(body, labels)
-        self._quirks.adapt(body)
         return body
 
     async def _weigh(self, body: dict[str, Any], labels: Sequence[str]) -> None:
@@ -274,7 +275,7 @@ class OpenAICompatible:
     async def _stream(self, request: Request, body: dict[str, Any], emit: Emit) -> Completion:
         gathering = Gathering(request.n, emit)
         try:
-            answer = await self._connected().stream(self._chat, _encode(body), gathering.feed)
+            answer = await self._connected().stream(self._chat, _encode(body, request.messages), gathering.feed)
             if answer.body is not None:
                 return _told_at_once(self._completion(self._read(answer), request), emit)
             return self._completion(gathering.whole(), request)
@@ -376,12 +377,22 @@ class OpenAICompatible:
         return Secret(value)
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
-    """A request's body; the fast encoder refuses halves of characters, which JSON can hold as escapes."""
+def _encode(fields: Mapping[str, Any], messages: Sequence[Message]) -> bytes:
+    """A request's body; a prompt that several requests share is written once."""
+    written = messages.encoded if type(messages) is Prompt else None
+    if written is None:
+        written = _json(messages)
+        if type(messages) is Prompt:
+            messages.encoded = written
+    return b'%b,"messages":%b}' % (_json(fields)[:-1], written)
+
+
+def _json(value: Any) -> bytes:
+    """JSON; the fast encoder refuses halves of characters, which JSON can hold as escapes."""
     try:
-        return to_json(body)
+        return to_json(value)
     except PydanticSerializationError:
-        return _slow_encoder.encode(body).encode()
+        return _slow_encoder.encode(value).encode()
 
 
 def joined(root: URL, path: str) -> URL:

@@ -171,11 +171,12 @@ def _usages(told: Any, choices: Sequence[_Draft], messages: Sequence[Message]) -
     prompt, output = counted.get("prompt_tokens"), counted.get("completion_tokens")
     if type(prompt) is not int or type(output) is not int or (not output and not prompt):
         return _estimates(choices, messages)
-    cached = _detail(counted, "prompt_tokens_details", "cached_tokens") or counted.get(
-        "prompt_cache_hit_tokens"
-    )
-    cached = cached if type(cached) is int else 0
-    reasoning = _detail(counted, "completion_tokens_details", "reasoning_tokens")
+    details = counted.get("prompt_tokens_details")
+    cached = _detail(details, "cached_tokens") if details else 0
+    if not cached and type(elsewhere := counted.get("prompt_cache_hit_tokens")) is int:
+        cached = elsewhere
+    details = counted.get("completion_tokens_details")
+    reasoning = _detail(details, "reasoning_tokens") if details else 0
     if len(choices) == 1:
         return (Usage(prompt, output, cached, reasoning),)
     lengths = [_length(choice) for choice in choices]
@@ -186,9 +187,8 @@ def _usages(told: Any, choices: Sequence[_Draft], messages: Sequence[Message]) -
     ]
 
 
-def _detail(counted: dict[str, Any], group: str, name: str) -> int:
-    details = counted.get(group)
-    value = details.get(name) if details.__class__ is dict else None
+def _detail(details: Any, name: str) -> int:
+    value = details.get(name) if type(details) is dict else None
     return value if type(value) is int else 0
 
 

@@ -7,7 +7,7 @@ from copy import deepcopy
 from types import MappingProxyType
 from typing import Any
 
-from moa.backends.base import Message
+from moa.backends.base import Message, Prompt
 from moa.errors import SpecError, UsageError
 from moa.nodes.response import Response
 from moa.spec.agent import AgentSpec
@@ -22,7 +22,7 @@ def render_messages(
     inputs: Mapping[str, Sequence[Response]],
     vars: Mapping[str, Any],
     given: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Message, ...]:
+) -> Prompt:
     """The messages that `agent` sends: the conversation, with the agent's words laid round it.
 
     The layout is that of Mixture-of-Agents (Wang et al. 2024, arXiv:2406.04692): the system template
@@ -34,7 +34,7 @@ def render_messages(
     """
     messages = [_copy(message) for message in conversation]
     if agent.system is None and agent.user is None:
-        return tuple(messages)
+        return Prompt(messages)
     variables: dict[str, Any] = dict.fromkeys(agent.inputs, ())
     variables |= {**agent.vars, **vars, **inputs, "question": question_of(conversation)}
     if agent.given:
@@ -43,7 +43,7 @@ def render_messages(
         _replace_question(messages, render(agent.user, variables, agent.name).strip())
     if agent.system is not None:
         _add_system(messages, render(agent.system, variables, agent.name).strip())
-    return tuple(messages)
+    return Prompt(messages)
 
 
 def question_of(conversation: Sequence[Message]) -> str:
