@@ -1,4 +1,4 @@
-"""Vectors of texts, from any server's `/v1/embeddings` or a small model in this process.
+"""Vectors of texts, from any server's `/v1/embeddings`, from vLLM or from a small model in this process.
 
 An embedder stands behind the same seam as a model that chats: a request's last message is the text, and
 the reply's text is the vector. So vectors are limited, retried, paid for and stored like everything else.
@@ -15,8 +15,7 @@ from typing import Any, Protocol
 
 from moa.backends.base import Backend, Request
 from moa.backends.minilm import NAME, MiniLM
-from moa.backends.openai import OpenAICompatible
-from moa.backends.resolve import is_http
+from moa.backends.pooling import PoolingApi, pooling_api
 from moa.backends.together import Answers, Together
 from moa.errors import InvalidReplyError, UsageError
 from moa.spec.model import ModelSpec
@@ -41,12 +40,12 @@ class Embedder(Protocol):
         ...
 
 
-class HttpEmbedder:
-    """Any server with the OpenAI API's `/v1/embeddings`; one attempt per call."""
+class ApiEmbedder:
+    """Any server with the OpenAI API's `/v1/embeddings`, or vLLM in this process; one attempt per call."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, api: PoolingApi) -> None:
         self.spec = spec
-        self._api = OpenAICompatible(spec)
+        self._api = api
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Send all texts in one request."""
@@ -75,12 +74,12 @@ def embedder_of(spec: ModelSpec, lent: object = None) -> Embedder:
         if not callable(getattr(lent, "embed", None)):
             raise UsageError(f"{spec.name} makes no embeddings: its backend has no method `embed`")
         return lent  # type: ignore[return-value]
-    if is_http(spec):
-        return HttpEmbedder(spec)
+    if (api := pooling_api(spec)) is not None:
+        return ApiEmbedder(spec, api)
     if spec.provider == "local" and spec.model == NAME:
         return MiniLM()
     raise UsageError(
-        f"{spec.name} makes no embeddings: take `local:{NAME}` or a server's model, as in "
+        f"{spec.name} makes no embeddings: take `local:{NAME}`, `vllm:MODEL`, or a server's model, as in "
         "`openai:text-embedding-3-small` or `http://host:port/v1#model`"
     )
 

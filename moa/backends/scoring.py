@@ -1,4 +1,4 @@
-"""How good an answer is, in the eyes of a reward model, a reranker or an embedding model behind a server.
+"""How good an answer is, in the eyes of a reward model, a reranker or an embedding model.
 
 A scorer stands behind the same seam as a model that chats: a request's messages are the question and the
 answer, and the reply's text is the number. So scores are limited, retried, paid for and stored like
@@ -13,8 +13,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 from moa.backends.base import Backend, Request, ScoredBy
-from moa.backends.openai import OpenAICompatible
-from moa.backends.resolve import is_http
+from moa.backends.pooling import PoolingApi, pooling_api
 from moa.backends.together import Answers, Together
 from moa.errors import BackendError, BadRequestError, InvalidReplyError, ModelNotFoundError, UsageError
 from moa.spec.model import ModelSpec
@@ -50,18 +49,18 @@ class Scorer(Protocol):
         ...
 
 
-class HttpScorer:
-    """A server of vLLM with a pooling model, or any with Jina's `/v1/rerank`; one attempt per call.
+class ApiScorer:
+    """A pooling model of vLLM, or any server with Jina's `/v1/rerank`; one attempt per call.
 
-    `classify` and `pooling` send one conversation, which the server writes by the model's own chat template, and
+    `classify` and `pooling` send one conversation, which vLLM writes by the model's own chat template, and
     ask for the number as it is, without the sigmoid in which great rewards become equal. `score` sends pairs,
     `rerank` one question with its answers.
     """
 
-    def __init__(self, spec: ModelSpec, how: ScoredBy) -> None:
+    def __init__(self, spec: ModelSpec, how: ScoredBy, api: PoolingApi) -> None:
         self.spec = spec
         self.how = how
-        self._api = OpenAICompatible(spec)
+        self._api = api
 
     async def score(self, pairs: Sequence[Pair]) -> Scores:
         """Send all pairs in one request; raises `InvalidReplyError` for a reply without a score for each."""
@@ -134,16 +133,6 @@ def _only_class(row: Mapping[str, Any]) -> object:
     return row["probs"][0]
 
 
-def only_number(name: str, values: object) -> float:
-    """The reward that a model itself gave; raises `InvalidReplyError` for several numbers, or none that is finite."""
-    try:
-        if isinstance(values, list):
-            return finite(_only_class({"probs": values}))
-        return finite(values)
-    except _WrongShapeError as error:
-        raise InvalidReplyError(f"{name} gave no reward: {error}") from None
-
-
 def _last_token(row: Mapping[str, Any]) -> object:
     """The number of the whole text, or that of its last token."""
     values = row["data"]
@@ -186,15 +175,11 @@ def scorer_of(spec: ModelSpec, how: ScoredBy, lent: object = None) -> Scorer:
         if not callable(getattr(lent, "score", None)):
             raise UsageError(f"{spec.name} scores no answers: its backend has no method `score`")
         return lent  # type: ignore[return-value]
-    if is_http(spec):
-        return HttpScorer(spec, how)
-    if spec.provider == "vllm" and how == "classify":
-        from moa.backends.vllm.rewards import VllmScorer
-
-        return VllmScorer(spec)
+    if (api := pooling_api(spec)) is not None:
+        return ApiScorer(spec, how, api)
     raise UsageError(
-        f"{spec.name} scores no answers{' so' if spec.provider == 'vllm' else ''}: take a server's model, as in `http://host:port/v1#model` "
-        "(`vllm serve MODEL --runner pooling`), or a reward model of `vllm:` with `how: classify`"
+        f"{spec.name} scores no answers: take a server's model, as in `http://host:port/v1#model` "
+        "(`vllm serve MODEL --runner pooling`), or `vllm:MODEL` in this process"
     )
 
 
@@ -202,7 +187,7 @@ class ScoringBackend(Together):
     """A scorer behind the seam of `moa.backends.base`: pairs travel together where its way takes several."""
 
     def __init__(self, scorer: Scorer, how: ScoredBy) -> None:
-        super().__init__(_WAYS[how].most if isinstance(scorer, HttpScorer) else MOST_PAIRS)
+        super().__init__(_WAYS[how].most if isinstance(scorer, ApiScorer) else MOST_PAIRS)
         self._scorer = scorer
         self._how = how
 

@@ -17,9 +17,9 @@ from moa.backends.base import Completion, Request
 from moa.backends.embeddings import (
     MOST_TEXTS,
     EmbeddingBackend,
-    HttpEmbedder,
     Vectors,
     connect_embedder,
+    embedder_of,
     read_vector,
     written,
 )
@@ -72,7 +72,7 @@ def asked(text: str) -> Request:
 
 
 async def embedded(url: str, *texts: str) -> list[list[float]]:
-    embedder = HttpEmbedder(model_spec(url))
+    embedder = embedder_of(model_spec(url))
     try:
         return (await embedder.embed(texts))[0]
     finally:
@@ -189,7 +189,9 @@ def test_a_vector_is_text_and_back() -> None:
 
 @pytest.mark.parametrize("name", ["sim:", "local:smollm2-135m"])
 def test_a_model_that_makes_none_is_refused_with_what_does(name: str) -> None:
-    with pytest.raises(UsageError, match=f"makes no embeddings: take `local:{NAME}` or a server's model"):
+    with pytest.raises(
+        UsageError, match=f"makes no embeddings: take `local:{NAME}`, `vllm:MODEL`, or a server's model"
+    ):
         connect_embedder(model_spec(name))
 
 

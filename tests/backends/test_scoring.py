@@ -15,16 +15,14 @@ from moa.backends.base import Completion, Request, ScoredBy
 from moa.backends.resolve import model_spec
 from moa.backends.scoring import (
     MOST_PAIRS,
-    HttpScorer,
+    ApiScorer,
     Pair,
     Scores,
     ScoringBackend,
     connector,
-    only_number,
     read_score,
     scorer_of,
 )
-from moa.backends.vllm.rewards import VllmScorer
 from moa.errors import (
     AuthenticationError,
     BackendError,
@@ -94,7 +92,7 @@ def asked(answer: str, question: str = "Q") -> Request:
 
 
 async def scored(url: str, how: ScoredBy, *answers: str) -> Scores:
-    scorer = HttpScorer(model_spec(url), how)
+    scorer = scorer_of(model_spec(url), how)
     try:
         return await scorer.score([Pair("Q", answer) for answer in answers])
     finally:
@@ -256,18 +254,10 @@ def test_who_scores_nothing_is_refused_with_what_does() -> None:
         scorer_of(model_spec("sim:"), "classify", object())
 
 
-def test_in_this_process_vllm_gives_rewards_and_nothing_else() -> None:
-    spec = ModelSpec(name="rm", provider="vllm", model="m")
-    assert isinstance(scorer_of(spec, "classify"), VllmScorer)
-    with pytest.raises(UsageError, match="rm scores no answers so: take a server's model"):
-        scorer_of(spec, "score")
-
-
-@pytest.mark.parametrize("values", [[0.1, 0.9], [], [float("nan")], ["1"], None])
-def test_a_model_that_gives_no_one_number_gives_no_reward(values: object) -> None:
-    assert only_number("rm", [-2.5]) == only_number("rm", -2.5) == -2.5
-    with pytest.raises(InvalidReplyError, match="rm gave no reward"):
-        only_number("rm", values)
+@pytest.mark.parametrize("how", HOWS)
+def test_in_this_process_vllm_scores_however_it_is_asked(how: ScoredBy) -> None:
+    """Nothing starts before the first score."""
+    assert isinstance(scorer_of(ModelSpec(name="rm", provider="vllm", model="m"), how), ApiScorer)
 
 
 @pytest.mark.parametrize("text", ["", "good", "nan", "inf"])
