@@ -275,7 +275,9 @@ class OpenAICompatible:
     async def _stream(self, request: Request, body: dict[str, Any], emit: Emit) -> Completion:
         gathering = Gathering(request.n, emit)
         try:
-            answer = await self._connected().stream(self._chat, _encode(body, request.messages), gathering.feed)
+            answer = await self._connected().stream(
+                self._chat, _encode(body, request.messages), gathering.feed
+            )
             if answer.body is not None:
                 return _told_at_once(self._completion(self._read(answer), request), emit)
             return self._completion(gathering.whole(), request)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from pydantic import JsonValue
 from pydantic_core import from_json
@@ -14,6 +15,7 @@ from moa.backends.failures import Refused, read_error_object, status_of
 from moa.backends.sse import EventSplitter
 
 CHARACTERS_PER_TOKEN = 4
+_UNKNOWN = Usage()
 MOST_CALLS = 1000
 """Tool calls of one reply; a larger number in a stream is nonsense, and would cost memory to believe."""
 _FINISH = {
@@ -31,16 +33,6 @@ _FINISH = {
 
 class Malformed(Exception):
     """A reply that breaks the protocol."""
-
-
-class _Draft(NamedTuple):
-    """The fields of a `Choice` before its usage is known."""
-
-    text: str
-    finish_reason: str | None
-    reasoning: str | None
-    logprobs: JsonValue
-    tool_calls: JsonValue
 
 
 def parse(raw: bytes) -> Any:
@@ -86,16 +78,21 @@ def _completion(payload: Any, n: int, messages: Sequence[Message]) -> Completion
     if n > 1 and len(found) > 1:
         found = sorted(found, key=_index)
     model, known_as = payload.get("model") or "", payload.get("id")
+    told = _usage(payload.get("usage"))
     if n == 1:
-        draft = _draft(found[0])
+        choice = _choice(found[0], told or _UNKNOWN)
+        if told is None:
+            choice = replace(choice, usage=_estimates((choice,), messages)[0])
         if payload.get("prompt_logprobs"):
-            draft = draft._replace(logprobs=_with_prompt(draft.logprobs, payload["prompt_logprobs"]))
-        [usage] = _usages(payload.get("usage"), (draft,), messages)
-        return Completion((Choice(*draft, usage),), model, known_as)
-    drafts = [_draft(one) for one in found[:n]]
-    usages = _usages(payload.get("usage"), drafts, messages)
-    choices = [Choice(*draft, usage) for draft, usage in zip(drafts, usages, strict=True)]
-    return Completion(tuple(choices), model, known_as)
+            choice = replace(choice, logprobs=_with_prompt(choice.logprobs, payload["prompt_logprobs"]))
+        return Completion((choice,), model, known_as)
+    choices = [_choice(one, _UNKNOWN) for one in found[:n]]
+    usages = _estimates(choices, messages) if told is None else _split(told, choices)
+    return Completion(tuple(map(_counted, choices, usages)), model, known_as)
+
+
+def _counted(choice: Choice, usage: Usage) -> Choice:
+    return replace(choice, usage=usage)
 
 
 def _with_prompt(logprobs: Any, places: Sequence[Any]) -> JsonValue:
@@ -118,7 +115,7 @@ def _index(choice: Any) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _draft(found: Any) -> _Draft:
+def _choice(found: Any, usage: Usage) -> Choice:
     message = found.get("message") if isinstance(found, dict) else None
     if type(message) is not dict:
         raise Malformed("the reply has a choice without a message")
@@ -130,12 +127,13 @@ def _draft(found: Any) -> _Draft:
     if content.__class__ is not str:
         reasoning = reasoning or _thinking(content)
         content = text_of(content) or message.get("refusal") or ""
-    return _Draft(
+    return Choice(
         content if content.isascii() else mend(content),
         _FINISH.get(finish, finish),
         reasoning if isinstance(reasoning, str) else None,
         found.get("logprobs"),
         message.get("tool_calls") or None,
+        usage,
     )
 
 
@@ -165,24 +163,28 @@ def mend(text: str) -> str:
     return text
 
 
-def _usages(told: Any, choices: Sequence[_Draft], messages: Sequence[Message]) -> Sequence[Usage]:
-    """Usage by choice: the prompt on the first, the reply's tokens by the length of the texts."""
-    counted = told if type(told) is dict else {}
+def _usage(counted: Any) -> Usage | None:
+    """What the server counted, of all choices together; None where it did not."""
+    if type(counted) is not dict:
+        return None
     prompt, output = counted.get("prompt_tokens"), counted.get("completion_tokens")
     if type(prompt) is not int or type(output) is not int or (not output and not prompt):
-        return _estimates(choices, messages)
+        return None
     details = counted.get("prompt_tokens_details")
     cached = _detail(details, "cached_tokens") if details else 0
     if not cached and type(elsewhere := counted.get("prompt_cache_hit_tokens")) is int:
         cached = elsewhere
     details = counted.get("completion_tokens_details")
     reasoning = _detail(details, "reasoning_tokens") if details else 0
-    if len(choices) == 1:
-        return (Usage(prompt, output, cached, reasoning),)
+    return Usage(prompt, output, cached, reasoning)
+
+
+def _split(told: Usage, choices: Sequence[Choice]) -> list[Usage]:
+    """Usage by choice: the prompt on the first, the reply's tokens by the length of the texts."""
     lengths = [_length(choice) for choice in choices]
-    shares = zip(shared(output, lengths), shared(reasoning, lengths), strict=True)
+    shares = zip(shared(told.output_tokens, lengths), shared(told.reasoning_tokens, lengths), strict=True)
     return [
-        Usage(0 if at else prompt, out, 0 if at else cached, thought)
+        Usage(0 if at else told.input_tokens, out, 0 if at else told.cached_tokens, thought)
         for at, (out, thought) in enumerate(shares)
     ]
 
@@ -192,7 +194,7 @@ def _detail(details: Any, name: str) -> int:
     return value if type(value) is int else 0
 
 
-def _length(choice: _Draft) -> int:
+def _length(choice: Choice) -> int:
     calls = len(json.dumps(choice.tool_calls)) if choice.tool_calls else 0
     return len(choice.text) + len(choice.reasoning or "") + calls
 
@@ -211,7 +213,7 @@ def shared(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def _estimates(choices: Sequence[_Draft], messages: Sequence[Message]) -> list[Usage]:
+def _estimates(choices: Sequence[Choice], messages: Sequence[Message]) -> list[Usage]:
     prompt = _tokens(sum(len(text_of(message.get("content"))) for message in messages))
     return [
         Usage(0 if at else prompt, _tokens(_length(choice)), estimated=True)

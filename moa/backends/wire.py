@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from io import BytesIO
-from typing import NamedTuple
 
 from aiohttp import (
     BytesPayload,
@@ -30,6 +29,7 @@ from moa import __version__
 from moa.backends.failures import Subject
 from moa.backends.providers import LOOPBACK
 from moa.errors import BackendError, BackendTimeoutError, ConnectionFailedError, InvalidReplyError
+from moa.values import value
 
 CONNECT_SECONDS = 10.0
 LARGE = 1 << 20
@@ -41,7 +41,8 @@ Feed = Callable[[bytes], bool]
 """Takes in a chunk of a stream; true once the stream has said that it is over."""
 
 
-class Answer(NamedTuple):
+@value(frozen=True, slots=True)
+class Answer:
     """A whole HTTP reply; `body` is None for a stream, whose bytes went to the feed."""
 
     status: int

@@ -134,7 +134,7 @@ class Asking:
     def _result(
         self, node: PlanNode, sample: Drawn, inputs: Inputs, references: tuple[str, ...], latency: float
     ) -> NodeResult:
-        record, cached = sample
+        record, cached = sample.record, sample.cached
         text = record.text.strip()
         value = None
         if self.agent.reads != "text" or self.agent.pattern is not None:

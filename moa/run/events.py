@@ -7,15 +7,17 @@ when nobody listens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from moa.backends.base import Message, Usage
+from moa.values import value
 
 State = Literal["ok", "truncated", "empty", "unparsed", "failed", "cancelled", "skipped"]
 """`truncated` and `unparsed` replies still count as references; the last four and `empty` do not."""
 
 
-class RunStarted(NamedTuple):
+@value(frozen=True, slots=True)
+class RunStarted:
     """A question entered the graph. `run` numbers the questions of a runner."""
 
     run: int
@@ -24,7 +26,8 @@ class RunStarted(NamedTuple):
     time: float
 
 
-class NodeStarted(NamedTuple):
+@value(frozen=True, slots=True)
+class NodeStarted:
     """A node's inputs are there."""
 
     run: int
@@ -34,7 +37,8 @@ class NodeStarted(NamedTuple):
     time: float
 
 
-class PromptMade(NamedTuple):
+@value(frozen=True, slots=True)
+class PromptMade:
     """What these nodes' model is asked, after it was made to fit; stored replies have one too."""
 
     run: int
@@ -42,7 +46,8 @@ class PromptMade(NamedTuple):
     messages: tuple[Message, ...]
 
 
-class CallStarted(NamedTuple):
+@value(frozen=True, slots=True)
+class CallStarted:
     """A request is about to be sent for these nodes (several when equal samples share it)."""
 
     run: int
@@ -51,7 +56,8 @@ class CallStarted(NamedTuple):
     time: float
 
 
-class CallFinished(NamedTuple):
+@value(frozen=True, slots=True)
+class CallFinished:
     """A request ended; `error` names what went wrong."""
 
     run: int
@@ -62,7 +68,8 @@ class CallFinished(NamedTuple):
     error: str | None = None
 
 
-class CallRetried(NamedTuple):
+@value(frozen=True, slots=True)
+class CallRetried:
     """A request failed and will be sent again after `delay` seconds."""
 
     run: int
@@ -74,7 +81,8 @@ class CallRetried(NamedTuple):
     time: float
 
 
-class TextArrived(NamedTuple):
+@value(frozen=True, slots=True)
+class TextArrived:
     """A piece of a node's text, while it streams; `restart` voids what came before."""
 
     run: int
@@ -84,7 +92,8 @@ class TextArrived(NamedTuple):
     reasoning: str = ""
 
 
-class NodeFinished(NamedTuple):
+@value(frozen=True, slots=True)
+class NodeFinished:
     """A node has its responses, or never will."""
 
     run: int
@@ -97,7 +106,8 @@ class NodeFinished(NamedTuple):
     error: str | None = None
 
 
-class Warned(NamedTuple):
+@value(frozen=True, slots=True)
+class Warned:
     """Something the user should know; `node` is empty for the run as a whole."""
 
     run: int
@@ -105,7 +115,8 @@ class Warned(NamedTuple):
     message: str
 
 
-class RunFinished(NamedTuple):
+@value(frozen=True, slots=True)
+class RunFinished:
     """The question is answered, or failed with `error`."""
 
     run: int

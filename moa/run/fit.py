@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from moa.backends.base import Message
 from moa.errors import ContextOverflowError
@@ -13,6 +13,7 @@ from moa.run.endpoint import Endpoint
 from moa.run.keys import Written
 from moa.run.tokens import token_bound
 from moa.spec.graph import Overflow
+from moa.values import value
 
 Inputs = Mapping[str, Sequence[Response]]
 Render = Callable[[Inputs], Written[tuple[Message, ...]]]
@@ -23,7 +24,8 @@ LEAST_CHARACTERS = 40
 """A reference is not shortened below this: a stump of a sentence helps nobody."""
 
 
-class Fitted(NamedTuple):
+@value(frozen=True, slots=True)
+class Fitted:
     """A prompt that fits, the sampling that fits beside it, and what was done to get there."""
 
     messages: Written[tuple[Message, ...]]

@@ -79,20 +79,22 @@ class Record:
 
 def storable(text: str) -> str | bytes:
     """The text as SQLite takes it: bytes where a lone surrogate keeps it from being UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text
+    return text if _is_utf8(text) else text.encode("utf-8", "surrogatepass")
 
 
 def storable_json(text: str) -> str:
     """The JSON text as SQLite takes it: escaped where a lone surrogate keeps it from being UTF-8."""
+    return text if _is_utf8(text) else json.dumps(json.loads(text), separators=(",", ":"))
+
+
+def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(json.loads(text), separators=(",", ":"))
-    return text
+        return False
+    return True
 
 
 def readable(stored: str | bytes) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from moa.backends.base import Choice, Completion, Delta, Emit, Message, Request, Trip, Usage
 from moa.errors import BackendError, StoreError
@@ -18,6 +18,7 @@ from moa.run.endpoint import Endpoint
 from moa.run.keys import Written, base_key, sample_key
 from moa.run.store import Record, Store
 from moa.run.tokens import estimate_tokens
+from moa.values import value
 
 SEEDS_APART = 1 << 16
 """Sample numbers of one seed lie this far from those of the next."""
@@ -46,7 +47,8 @@ class Watcher(Protocol):
         ...
 
 
-class Draw(NamedTuple):
+@value(frozen=True, slots=True)
+class Draw:
     """What to sample: one conversation at one endpoint, for these sample numbers."""
 
     endpoint: Endpoint
@@ -59,7 +61,8 @@ class Draw(NamedTuple):
     """Whether `watch` sees the text as it arrives."""
 
 
-class Drawn(NamedTuple):
+@value(frozen=True, slots=True)
+class Drawn:
     """One sample, and whether it came from the store or another request instead of a call of its own."""
 
     record: Record
@@ -70,13 +73,20 @@ Outcome = dict[int, Drawn | BackendError]
 """Samples by their position in a draw."""
 
 
-class _Job(NamedTuple):
-    """A draw with what the store knows it by; lists run parallel to `draw.samples`."""
+class _Job:
+    """A draw with what the store knows it by; lists run parallel to `draw.samples`, whose numbers begin at `first`."""
 
-    draw: Draw
-    base: str
-    numbers: list[int]
-    keys: list[str]
+    __slots__ = ("base", "draw", "keys", "numbers")
+
+    def __init__(self, draw: Draw, first: int) -> None:
+        self.draw = draw
+        self.base = base_key(draw.endpoint.identity, draw.messages, draw.params)
+        if len(draw.samples) == 1:
+            self.numbers = [first + draw.samples[0]]
+            self.keys = [sample_key(self.base, self.numbers[0])]
+        else:
+            self.numbers = [first + sample for sample in draw.samples]
+            self.keys = [sample_key(self.base, number) for number in self.numbers]
 
 
 Landing = asyncio.Future["Drawn | BackendError | None"]
@@ -100,7 +110,7 @@ class Sampler:
 
     async def draw(self, draw: Draw, *, reuse: bool) -> list[Drawn | BackendError]:
         """The samples in the order of `draw.samples`, each drawn or failed for itself."""
-        job = self._job(draw)
+        job = _Job(draw, self._first)
         positions = range(len(job.numbers))
         outcome: Outcome = {}
         if reuse and self.store is not None:
@@ -126,20 +136,12 @@ class Sampler:
             _show_cached(draw.watch, outcome)
         return [outcome[position] for position in positions]
 
-    def _job(self, draw: Draw) -> _Job:
-        base = base_key(draw.endpoint.identity, draw.messages, draw.params)
-        if len(draw.samples) == 1:
-            number = self._first + draw.samples[0]
-            return _Job(draw, base, [number], [sample_key(base, number)])
-        numbers = [self._first + sample for sample in draw.samples]
-        return _Job(draw, base, numbers, [sample_key(base, number) for number in numbers])
-
     async def _ask(self, job: _Job, positions: Sequence[int], outcome: Outcome) -> None:
         """Ask for samples that nobody else is asking for, and hand them to whoever waits meanwhile."""
-        keys = job.keys
-        if self.store is not None and self.store.readonly:
+        keys, store = job.keys, self.store
+        if store is not None and store.readonly:
             raise StoreError(
-                f"store {self.store.path}: opened read-only for replay, and it does not hold what "
+                f"store {store.path}: opened read-only for replay, and it does not hold what "
                 f"{job.draw.endpoint.name} is asked here"
             )
         for position in positions:
@@ -148,15 +150,21 @@ class Sampler:
             for run in _runs(positions, job.numbers):
                 try:
                     completion, latency = await self._paid(job.draw, job.numbers[run[0]], len(run), run[0])
-                    records = _records(completion, latency)
+                    records = _records(completion.choices, completion.model, latency)
                     if any(map(_worth_asking_again, completion.choices)):
                         await self._ask_again(job, run, completion, records)
                 except BackendError as error:
                     outcome.update(dict.fromkeys(run, error))
                 else:
+                    samples = []
                     for position, record in zip(run, records, strict=True):
                         outcome[position] = Drawn(record, False)
-                    self._keep(job, run, records)
+                        # An empty reply is not an answer and is asked for anew next time.
+                        if record.tool_calls or record.text.strip():
+                            samples.append((job.numbers[position], record))
+                    if samples and store is not None:
+                        draw = job.draw
+                        store.put(job.base, draw.endpoint.identity, draw.messages, draw.params, samples)
         finally:
             for position in positions:
                 if followers := self._flights.pop(keys[position]):
@@ -174,7 +182,7 @@ class Sampler:
                 again, more = await self._paid(job.draw, job.numbers[position], 1, position)
                 choice = replace(again.choices[0], usage=again.choices[0].usage + choice.usage)
                 latency += more
-                records[index] = _record(choice, completion.model, latency, time.time())
+                [records[index]] = _records((choice,), completion.model, latency)
 
     async def _paid(self, draw: Draw, seed: int, n: int, position: int) -> tuple[Completion, float]:
         """Send a request within the budget and time it; the draw's watcher sees it start and end.
@@ -207,19 +215,6 @@ class Sampler:
             ledger.settle(ticket, usage, price, n)
             if watch is not None:
                 watch.ended(usage or NOTHING, failure)
-
-    def _keep(self, job: _Job, positions: Sequence[int], records: Sequence[Record]) -> None:
-        """Store what has text; an empty reply is not an answer and is asked for anew next time."""
-        if self.store is None:
-            return
-        samples = [
-            (job.numbers[p], record)
-            for p, record in zip(positions, records, strict=True)
-            if record.text.strip() or record.tool_calls
-        ]
-        if samples:
-            draw = job.draw
-            self.store.put(job.base, draw.endpoint.identity, draw.messages, draw.params, samples)
 
 
 def _join(flight: Flight) -> Landing:
@@ -269,20 +264,19 @@ def _show_cached(watch: Watcher, outcome: Outcome) -> None:
             watch.arrived(Delta(position, drawn.record.text))
 
 
-def _records(completion: Completion, latency: float) -> list[Record]:
+def _records(choices: Sequence[Choice], model: str, latency: float) -> list[Record]:
     now = time.time()
-    return [_record(choice, completion.model, latency, now) for choice in completion.choices]
-
-
-def _record(choice: Choice, model: str, latency: float, created: float) -> Record:
-    return Record(
-        choice.text,
-        choice.finish_reason,
-        choice.reasoning,
-        choice.logprobs,
-        choice.tool_calls,
-        choice.usage,
-        model,
-        latency,
-        created,
-    )
+    return [
+        Record(
+            choice.text,
+            choice.finish_reason,
+            choice.reasoning,
+            choice.logprobs,
+            choice.tool_calls,
+            choice.usage,
+            model,
+            latency,
+            now,
+        )
+        for choice in choices
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from itertools import chain, islice
@@ -16,6 +16,7 @@ from moa.errors import StoreError
 from moa.run.database import MEMORY, begin, explain, file_identity
 from moa.run.keys import Texts, Written, sample_key
 from moa.run.record import COLUMNS, Record, storable, storable_json
+from moa.values import value
 
 _CHUNKS = tuple(1 << power for power in range(9 if sqlite3.sqlite_version_info >= (3, 32) else 6, -1, -1))
 """Rows per statement. One statement for many rows, because each one gives up and regains the GIL; older
@@ -25,10 +26,11 @@ _GROUP = 1024
 _REMEMBERED = 8192
 """Digests of texts and requests that need not be written again, at most."""
 
-Row = Sequence[Any]
+Values = Sequence[Any]
 
 
-class Put(NamedTuple):
+@value(frozen=True, slots=True)
+class Put:
     """What one call of `Store.put` adds: samples of a request, which stand in `Writer.pending` until then."""
 
     base: str
@@ -37,13 +39,9 @@ class Put(NamedTuple):
     params: Written[Mapping[str, Any]]
     samples: Sequence[tuple[int, Record]]
 
-    def request(self) -> Row:
+    def request(self) -> Values:
         """The row of the request."""
         return (self.base, self.identity, storable_json(self.messages.json), storable_json(self.params.json))
-
-    def responses(self) -> Iterator[Row]:
-        """The rows of the samples, each of which begins with the base of its request."""
-        return ((self.base, number, *record.to_row()) for number, record in self.samples)
 
 
 class _Stop(NamedTuple):
@@ -196,9 +194,17 @@ class Writer:
             for item in new:
                 texts |= item.messages.texts
                 texts |= item.params.texts
-            _insert(self._db, _TEXTS, [(h, storable(texts[h])) for h in texts if h not in known])
-            _insert(self._db, _REQUESTS, [item.request() for item in new])
-            _insert(self._db, _RESPONSES, list(chain.from_iterable(item.responses() for item in puts)))
+            written: list[Any] = []
+            for address, text in texts.items():
+                if address not in known:
+                    written += (address, storable(text))
+            _insert(self._db, _TEXTS, written)
+            _insert(self._db, _REQUESTS, list(chain.from_iterable([item.request() for item in new])))
+            answers: list[Any] = []
+            for item in puts:
+                for number, record in item.samples:
+                    answers += (item.base, number, *record.to_row())
+            _insert(self._db, _RESPONSES, answers)
         self._check_file()
         self._remember(chain(texts, requests))
 
@@ -233,13 +239,13 @@ def _data_version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _insert(db: sqlite3.Connection, into: _Insertion, rows: Sequence[Row]) -> None:
-    """Insert the rows that are not there yet: the first writer wins."""
-    start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            db.execute(_statement(into, size), list(chain.from_iterable(rows[start : start + size])))
-            start += size
+def _insert(db: sqlite3.Connection, into: _Insertion, values: Values) -> None:
+    """Insert the rows, one after another in `values`, that are not there yet: the first writer wins."""
+    start, width = 0, into.row.count("?")
+    for rows in _CHUNKS:
+        while len(values) - start >= rows * width:
+            db.execute(_statement(into, rows), values[start : start + rows * width])
+            start += rows * width
 
 
 @lru_cache
