@@ -2,10 +2,11 @@
 
     python benchmarks/overhead.py [--items 1000] [--in-flight 64] [--rounds 3] [--peers]
 
-Each way runs in a process of its own, in turn, against a static server in another process; the figure is
-the process's CPU time (all threads, without start-up and imports) divided by the number of calls. `moa` runs
-with the store, retries, limits, de-duplication and an event listener on. `--peers` adds LangGraph with the
-openai SDK and mixture-llm where they are installed.
+Each way has a process of its own, against a static server in another one; the figure is the process's CPU
+time (all threads, without start-up and imports) divided by the number of calls. A machine that others use is
+fast in one second and slow in the next, so the ways take turns, a quarter of the items each, and what is
+compared stands side by side. `moa` runs with the store, retries, limits, de-duplication and an event
+listener on. `--peers` adds LangGraph with the openai SDK and mixture-llm where they are installed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import asyncio
 import json
 import operator
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 from static_server import TEXT, static_server
 
@@ -40,9 +42,13 @@ def messages(item: int, references: int) -> list[dict[str, str]]:
     return [{"role": "system", "content": system}, user]
 
 
-async def in_flight(limit: int, items: int, work: Callable[[int], Awaitable[None]]) -> None:
+Answer = Callable[[range, int], Awaitable[None]]
+"""Answers the questions of these numbers, at most so many at once."""
+
+
+async def in_flight(work: Callable[[int], Awaitable[None]], items: range, limit: int) -> None:
     """`work` for every item, at most `limit` of them at once."""
-    left = iter(range(items))
+    left = iter(items)
 
     async def worker() -> None:
         for item in left:
@@ -53,7 +59,8 @@ async def in_flight(limit: int, items: int, work: Callable[[int], Awaitable[None
             group.create_task(worker())
 
 
-async def bare(base_url: str, items: int, limit: int) -> None:
+@asynccontextmanager
+async def bare(base_url: str) -> AsyncIterator[Answer]:
     """The same requests with aiohttp and nothing else."""
     import aiohttp
 
@@ -80,7 +87,7 @@ async def bare(base_url: str, items: int, limit: int) -> None:
                         group.create_task(call(model, item, references))
             await call("a", item, 3)
 
-        await in_flight(limit, items, one)
+        yield partial(in_flight, one)
 
 
 def graph(base_url: str) -> Any:
@@ -102,11 +109,13 @@ def graph(base_url: str) -> Any:
     return made
 
 
-async def ours(base_url: str, items: int, limit: int) -> None:
+@asynccontextmanager
+async def ours(base_url: str) -> AsyncIterator[Answer]:
     """`moa` with everything on."""
     import moa
 
     events = 0
+    ensemble = graph(base_url)
 
     def listen(event: object) -> None:
         nonlocal events
@@ -115,15 +124,18 @@ async def ours(base_url: str, items: int, limit: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with moa.Runner(store=Path(folder) / "store.sqlite", listeners=[listen]) as runner:
 
-            async def questions() -> AsyncIterator[str]:
-                for item in range(items):
-                    yield QUESTION.format(item)
+            async def answer(items: range, limit: int) -> None:
+                async def questions() -> AsyncIterator[str]:
+                    for item in items:
+                        yield QUESTION.format(item)
 
-            answered = 0
-            async for _, reply in runner.map(graph(base_url), questions(), in_flight=limit):
-                assert reply.ok, reply.error
-                answered += 1
-        assert answered == items and events > items * CALLS
+                answered, before = 0, events
+                async for _, reply in runner.map(ensemble, questions(), in_flight=limit):
+                    assert reply.ok, reply.error
+                    answered += 1
+                assert answered == len(items) and events - before > len(items) * CALLS
+
+            yield answer
 
 
 class State(TypedDict):
@@ -135,7 +147,8 @@ class State(TypedDict):
     answer: str
 
 
-async def langgraph(base_url: str, items: int, limit: int) -> None:
+@asynccontextmanager
+async def langgraph(base_url: str) -> AsyncIterator[Answer]:
     """LangGraph with the openai SDK: three nodes a layer, joined by reducers."""
     from langgraph.graph import END, START, StateGraph
     from openai import AsyncOpenAI
@@ -174,11 +187,12 @@ async def langgraph(base_url: str, items: int, limit: int) -> None:
     async def one(item: int) -> None:
         await compiled.ainvoke({"item": item, "drafts": [], "refined": [], "answer": ""})
 
-    await in_flight(limit, items, one)
+    yield partial(in_flight, one)
     await client.close()
 
 
-async def mixture(base_url: str, items: int, limit: int) -> None:
+@asynccontextmanager
+async def mixture(base_url: str) -> AsyncIterator[Answer]:
     """mixture-llm with an openai SDK client."""
     from mixture_llm import Aggregate, Propose, run
     from openai import AsyncOpenAI
@@ -199,36 +213,72 @@ async def mixture(base_url: str, items: int, limit: int) -> None:
     async def one(item: int) -> None:
         await run(pipeline, QUESTION.format(item), ask)
 
-    await in_flight(limit, items, one)
+    yield partial(in_flight, one)
     await client.close()
 
 
 WAYS = {"bare": bare, "moa": ours, "langgraph": langgraph, "mixture-llm": mixture}
+SLOW = ("langgraph", "mixture-llm")
+"""Ways that are asked a tenth of the questions."""
+TURNS = 4
+"""A round has so many turns of each way."""
 
 
-def measure(way: str, base_url: str, items: int, limit: int) -> dict[str, float]:
-    """CPU microseconds per call, questions per second and peak memory of one way, in its own process."""
-    command = [sys.executable, __file__, "--way", way, "--url", base_url]
-    done = subprocess.run(
-        [*command, "--items", str(items), "--in-flight", str(limit)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{way} failed:\n{done.stderr[-2000:]}")
-    told: dict[str, float] = json.loads(done.stdout)
-    return told
+class Told(NamedTuple):
+    """What one turn cost: CPU and wall time in seconds, for how many calls; and the process's peak memory in MB."""
+
+    cpu: float
+    wall: float
+    calls: int
+    peak_mb: float
 
 
-def measured_here(way: str, base_url: str, items: int, limit: int) -> dict[str, float]:
-    """Run one way in this process, after a small warm-up that pays for imports and caches."""
-    asyncio.run(WAYS[way](base_url, 20, 8))
-    cpu, wall = time.process_time(), time.perf_counter()
-    asyncio.run(WAYS[way](base_url, items, limit))
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"us": cpu / (items * CALLS) * 1e6, "per_second": items / wall, "peak_mb": peak}
+class Way:
+    """One way, in a process of its own that answers when it is its turn."""
+
+    def __init__(self, name: str, url: str, items: int, limit: int) -> None:
+        self.name = name
+        self.turns: list[Told] = []
+        self._items = max(10, items // 10) if name in SLOW else items
+        command = [sys.executable, __file__, "--way", name, "--url", url, "--in-flight", str(limit)]
+        self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def turn(self) -> None:
+        """Have a turn's questions answered."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(self._items, file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} failed; see above")
+        self.turns.append(Told(*json.loads(line)))
+
+    def close(self) -> None:
+        """Let the process end."""
+        self._process.communicate()
+
+    def us(self) -> float:
+        """CPU microseconds per call."""
+        return 1e6 * sum(turn.cpu for turn in self.turns) / sum(turn.calls for turn in self.turns)
+
+    def over(self, other: Way) -> list[float]:
+        """CPU time per call over that of `other`, turn by turn, smallest first."""
+        pairs = zip(self.turns, other.turns, strict=True)
+        return sorted((own.cpu / own.calls) / (their.cpu / their.calls) for own, their in pairs)
+
+
+async def take_turns(way: str, url: str, limit: int) -> None:
+    """Answer as many questions as each line of standard input says; the first few pay for imports and caches."""
+    async with WAYS[way](url) as answer:
+        await answer(range(40), 8)
+        begin = 40
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            items = range(begin, begin + int(line))
+            cpu, wall = time.process_time(), time.perf_counter()
+            await answer(items, limit)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(json.dumps(Told(cpu, wall, len(items) * CALLS, peak)), flush=True)
+            begin = items.stop
 
 
 def main() -> None:
@@ -238,28 +288,30 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--way", choices=WAYS)
-    parser.add_argument("--url")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
-        print(json.dumps(measured_here(options.way, options.url, options.items, options.in_flight)))
+        asyncio.run(take_turns(options.way, options.url, options.in_flight))
         return
-    ways = list(WAYS) if options.peers else ["bare", "moa"]
-    figures: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     with static_server() as url:
-        for _ in range(options.rounds):
+        names = list(WAYS) if options.peers else ["bare", "moa"]
+        ways = [Way(name, url, options.items // TURNS, options.in_flight) for name in names]
+        for _ in range(options.rounds * TURNS):
             for way in ways:
-                items = options.items if way in ("bare", "moa") else max(50, options.items // 10)
-                figures[way].append(measure(way, url, items, options.in_flight))
-    print(f"{'':12} {'CPU us/call':>12} {'x bare':>8} {'questions/s':>12} {'peak MB':>8}")
+                way.turn()
+        for way in ways:
+            way.close()
+    print(
+        f"{'':12} {'CPU us/call':>12} {'x bare':>8} {'half of the turns':>18} {'questions/s':>12} {'peak MB':>8}"
+    )
     for way in ways:
-        us = statistics.median(figure["us"] for figure in figures[way])
-        ratio = statistics.median(
-            f["us"] / b["us"] for f, b in zip(figures[way], figures["bare"], strict=True)
-        )
-        rate = statistics.median(figure["per_second"] for figure in figures[way])
-        peak = statistics.median(figure["peak_mb"] for figure in figures[way])
-        print(f"{way:12} {us:12.0f} {ratio:8.2f} {rate:12.1f} {peak:8.0f}")
+        ratios = way.over(ways[0])
+        quarter = len(ratios) // 4
+        half = f"{ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f}"
+        rate = sum(turn.calls for turn in way.turns) / CALLS / sum(turn.wall for turn in way.turns)
+        ratio, peak = way.us() / ways[0].us(), way.turns[-1].peak_mb
+        print(f"{way.name:12} {way.us():12.0f} {ratio:8.2f} {half:>18} {rate:12.1f} {peak:8.0f}")
 
 
 if __name__ == "__main__":
