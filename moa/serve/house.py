@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aiohttp import web
 
 from moa.graph.plan import Plan
 from moa.run.conversation import Question
-from moa.run.events import Listener
+from moa.run.events import Event, Listener
 from moa.run.guest import Guest
 from moa.run.recent import Recent
 from moa.run.reply import Reply
@@ -90,6 +90,26 @@ class Settings:
     new_id: Callable[[], str] = new_id
 
 
+class Followed(Protocol):
+    """One question under way; neither method may wait."""
+
+    def hear(self, event: Event) -> None:
+        """Take in an event."""
+        ...
+
+    def end(self, reply: Reply | None) -> None:
+        """It is over; without a reply, it was given up."""
+        ...
+
+
+class Follower(Protocol):
+    """Whoever wants to see questions with their plans."""
+
+    def begin(self, context: Context, plan: Plan, question: Question) -> Followed:
+        """A question is put to a plan."""
+        ...
+
+
 class House:
     """One server's state; nothing of it is global, so several live in one process."""
 
@@ -102,6 +122,8 @@ class House:
         )
         self.figures = figures(frozenset(self.served), settings.timer)
         self.onlookers = Onlookers()
+        self.follower: Follower | None = None
+        """Follows every question from its beginning to its end: the page does."""
         self._observers = [*settings.observers, *([self.figures.hear] if self.figures else [])]
         self.began = int(settings.clock())
         self.plans: Recent[tuple[str, ...], Plan] = Recent(PLANS)
@@ -136,10 +158,19 @@ class House:
         if seed is None:
             seed = self.runner.seed if self.runner.reuse else secrets.randbelow(SEEDS)
         guest = Guest(self.runner, seed=seed, ledger=context.tenant.ledger)
-        own: list[Listener] = [partial(observer, context) for observer in self._observers]
-        listeners = [*guest.listeners, *own]
+        listeners: list[Listener] = [partial(observer, context) for observer in self._observers]
+        run = self.onlookers.tell(self.follower.begin, context, plan, question) if self.follower else None
+        if run is not None:
+            listeners.append(run.hear)
+        listeners[:0] = guest.listeners
         guest.listeners = [self.onlookers.listener(listeners)] if listeners else []
-        return await guest.answer(plan, question, watch=watch, given=given, once=once)
+        reply = None
+        try:
+            reply = await guest.answer(plan, question, watch=watch, given=given, once=once)
+        finally:
+            if run is not None:
+                self.onlookers.tell(run.end, reply)
+        return reply
 
 
 HOUSE = web.AppKey("moa.house", House)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from moa.run.events import Event, Listener
 
+T = TypeVar("T")
 _log = logging.getLogger("moa.serve")
 """Without a handler of the program's own, warnings go to standard error."""
 
@@ -19,12 +20,13 @@ class Onlookers:
     def __init__(self) -> None:
         self._reported: set[str] = set()
 
-    def tell(self, onlooker: Callable[..., Any], *said: Any) -> None:
-        """Call `onlooker`, whatever comes of it."""
+    def tell(self, onlooker: Callable[..., T], *said: Any) -> T | None:
+        """What `onlooker` makes of it; None where it raises."""
         try:
-            onlooker(*said)
+            return onlooker(*said)
         except Exception as error:  # noqa: BLE001  another's code: it must not cost anybody an answer
             self._report(onlooker, error)
+            return None
 
     def listener(self, listeners: Iterable[Listener]) -> Listener:
         """All of them as one listener that never raises."""

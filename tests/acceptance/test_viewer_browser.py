@@ -210,7 +210,7 @@ async def test_nodes_are_reached_and_chosen_with_the_keyboard(browser: Browser) 
                     "document.activeElement.id || document.activeElement.getAttribute('role') || document.activeElement.textContent"
                 )
             )
-        expected = ["skip", "to-ask", "to-runs", "to-compare", "graph", "question"]
+        expected = ["skip", "to-ask", "to-live", "to-runs", "to-compare", "graph", "question"]
         assert [one for one in order if one in expected] == expected
         assert order.count("option") == 1, "one stop for the whole drawing"
         chosen = "document.querySelector('.panel h3 bdi').textContent"
@@ -241,6 +241,56 @@ async def test_a_question_is_stopped(browser: Browser) -> None:
         assert "stopped" in await page.run("document.querySelector('.turn.answer').textContent")
         assert await page.run("document.querySelectorAll('.node[data-state=running]').length") == 0
         assert await page.run("document.getElementById('question').value") == "Why?", "it may be asked again"
+
+
+async def test_questions_of_programs_light_the_graph_up_as_they_come(browser: Browser) -> None:
+    backends = {
+        "panel": Scripted(lambda request: f"{EVIL} {{seed}}", latency=0.8),
+        "sink": Scripted(lambda request: EVIL, latency=0.3),
+    }
+    lit = "[...document.querySelectorAll('#view-live .node')].map(node => node.dataset.state)"
+    async with (
+        watched(backends=backends) as server,
+        opened(browser, f"{server.url}/#live") as page,
+        server.client() as client,
+        asyncio.TaskGroup() as group,
+    ):
+        await page.until("document.getElementById('live-found')?.textContent.includes('Nothing')")
+
+        def put(question: str) -> asyncio.Task[Any]:
+            messages: list[Any] = [{"role": "user", "content": question}]
+            return group.create_task(client.chat.completions.create(model="duo", messages=messages))
+
+        first = put(PAYLOADS[2])
+        await page.until(f"String({lit}) === 'running,running,waiting'")
+        assert await page.run("document.getElementById('to-live').textContent") == "Live (1)"
+        await page.until(f"String({lit}) === 'ok,ok,running'")
+        await page.until(f"String({lit}) === 'ok,ok,ok'")
+        await first
+        await page.until("document.querySelector('#live-words .said') !== null")
+        assert await page.run("document.querySelector('#live-words .said').textContent") == EVIL
+        assert await page.run("document.querySelector('#live-runs a').textContent") == PAYLOADS[2]
+        await put("What is new?")
+        await page.until("document.querySelector('#live-words .message pre')?.textContent === 'What is new?'")
+        await page.until("document.querySelectorAll('#live-runs a').length === 2")
+        await page.run("document.querySelectorAll('#live-runs a')[1].click()")
+        await page.until(
+            f"document.querySelector('#live-words .message pre').textContent === {json.dumps(PAYLOADS[2])}"
+        )
+        assert await page.run("document.getElementById('follow').checked") is False
+        await put("And now?")
+        await page.until("document.querySelectorAll('#live-runs a').length === 3")
+        assert (
+            await page.run("document.querySelectorAll('#live-runs a')[2].getAttribute('aria-current')")
+            == "true"
+        )
+        await page.until("document.getElementById('to-live').textContent === 'Live'")
+        assert await page.run("location.hash") != "#live", "what is watched has an address"
+        assert await names(page) == []
+        for dark in (False, True):
+            await page.show(360, dark=dark)
+            assert await page.run("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
+            await page.until(f"{CONTRAST}.length === 0", 3)
 
 
 async def test_what_a_hostile_model_writes_is_shown_as_it_is(browser: Browser) -> None:

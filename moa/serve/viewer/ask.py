@@ -11,15 +11,7 @@ from aiohttp import web
 from pydantic import Field, StringConstraints, ValidationError
 
 from moa.errors import MoaError
-from moa.run.events import (
-    CallRetried,
-    Event,
-    NodeFinished,
-    NodeStarted,
-    PromptMade,
-    TextArrived,
-    Warned,
-)
+from moa.run.events import Event
 from moa.run.flow import cancel_all
 from moa.run.reply import Reply
 from moa.serve.answer import Asked, plan_for
@@ -29,7 +21,8 @@ from moa.serve.door import refused
 from moa.serve.house import HOUSE, House
 from moa.serve.refusal import Refusal, refusal_of
 from moa.serve.stream import EventStream, Feed, named
-from moa.serve.viewer.run import finished, shown_messages
+from moa.serve.viewer.run import finished
+from moa.serve.viewer.written import written
 
 Json = dict[str, Any]
 Arrival = Event | Reply | Refusal
@@ -120,41 +113,5 @@ class _Writing:
                 return {"type": "reply", "run": finished(arrival, detailed=self._detailed)}
             case Refusal():
                 return {"type": "refusal", **arrival.to_json()["error"], "at": self._since()}
-            case NodeStarted():
-                return {"type": "started", "node": arrival.node, "at": self._since()}
-            case PromptMade():
-                return {
-                    "type": "prompt",
-                    "nodes": arrival.nodes,
-                    "messages": shown_messages(arrival.messages),
-                }
-            case CallRetried():
-                error = arrival.error if self._detailed else "a request failed"
-                return {
-                    "type": "retried",
-                    "nodes": arrival.nodes,
-                    "attempt": arrival.attempt,
-                    "error": error,
-                }
-            case TextArrived():
-                return {
-                    "type": "text",
-                    "node": arrival.node,
-                    "text": arrival.text,
-                    "restart": arrival.restart,
-                    "reasoning": arrival.reasoning,
-                }
-            case NodeFinished():
-                return {
-                    "type": "finished",
-                    "node": arrival.node,
-                    "state": arrival.state,
-                    "text": arrival.text,
-                    "cached": arrival.cached,
-                    "sent": arrival.usage.input_tokens,
-                    "received": arrival.usage.output_tokens,
-                    "at": self._since(),
-                }
-            case Warned() if self._detailed:
-                return {"type": "warned", "node": arrival.node, "message": arrival.message}
-        return None
+            case event:
+                return written(event, self._since(), detailed=self._detailed)

@@ -13,6 +13,8 @@ from moa.serve.door import UNGUARDED
 from moa.serve.house import HOUSE
 from moa.serve.refusal import Refusal, bad
 from moa.serve.viewer.ask import ask
+from moa.serve.viewer.board import Board
+from moa.serve.viewer.live import BOARD, close_board, list_live, watch_live
 from moa.serve.viewer.picture import picture
 from moa.serve.viewer.source import Source
 
@@ -72,7 +74,17 @@ def mount(app: web.Application, sources: Sequence[Source] = (), *, asks: bool = 
         ]
     )
     if asks:
-        app.add_routes([web.post("/viewer/api/ask", ask)])
+        house, settings = app[HOUSE], app[HOUSE].settings
+        app[BOARD] = Board(settings.timer, settings.clock, settings.new_id, detailed=settings.detailed)
+        house.follower = app[BOARD]
+        app.on_shutdown.append(close_board)
+        app.add_routes(
+            [
+                web.post("/viewer/api/ask", ask),
+                web.get("/viewer/api/live", list_live),
+                web.get(r"/viewer/api/live/{id:\w{1,40}}", watch_live),
+            ]
+        )
     app.on_response_prepare.append(_shielded)
 
 

@@ -48,6 +48,14 @@ export async function ask(body, signal, hear) {
   await frames(response.body, (frame) => hear(JSON.parse(frame)));
 }
 
+/** Watches a question of anybody's, and calls `hear` with every event as it comes. */
+export async function watch(id, signal, hear) {
+  const path = `/viewer/api/live/${encodeURIComponent(id)}`;
+  const response = await fetch(path, { headers: headers(), credentials: "omit", redirect: "error", signal });
+  if (!response.ok) throw await refusal(response);
+  await frames(response.body, (frame) => hear(JSON.parse(frame)));
+}
+
 /** Gives the data of each server-sent event; a frame ends with an empty line, and JSON holds none. */
 async function frames(body, give) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();

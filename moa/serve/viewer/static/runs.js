@@ -162,7 +162,7 @@ export function question(run) {
     ...run.question.map(message)].filter(Boolean);
 }
 
-function answer(run) {
+export function answer(run) {
   return [make("h2", {}, "Answer"),
     run.error ? make("p", { class: "wrong" }, visible(run.error)) : null,
     run.answer ? make("pre", { class: "said", dir: "auto" }, visible(run.answer)) : null,
