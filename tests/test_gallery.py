@@ -14,7 +14,7 @@ from moa.backends.base import Request
 from moa.errors import SpecError
 from moa.evaluate.oracle import informed
 from moa.graph.bind import Bindings
-from moa.graph.compile import compile_graph
+from moa.graph.compile import compile_graph, slots_of
 from moa.graph.plan import Plan, PlanNode
 from moa.spec.catalogue import load_agent, load_graph, names
 from moa.spec.registry import BACKENDS, SELECTORS
@@ -39,7 +39,7 @@ CALLS = {
     "universal-self-consistency": 8 + 1,
 }
 """Calls for one question, as the papers count them (docs/graphs.md says where a number is ours)."""
-SCORED = {"best-of-n-reward": 6, "perplexity-consistency": 9, "query-likelihood": 6}
+SCORED = {"best-of-n-reward": 6, "density-ratio": 6, "perplexity-consistency": 9, "query-likelihood": 6}
 """Calls of the graphs that also need what only some servers tell; tests/run runs them over such a server."""
 UNPUBLISHED = {"single"}
 
@@ -175,6 +175,18 @@ def test_best_of_n_by_a_reward_model_asks_it_and_no_agent() -> None:
     assert heard(answer) == members("drafts", 6)
     assert answer.select and answer.select.options == {"scorer": "reward"}
     assert (answer.model, plan.by_id["drafts[0]"].sampling.temperature) == (None, 0.7)
+
+
+def test_density_ratio_reads_with_two_models_of_their_own() -> None:
+    """Equation 2: the reward is log p_strong(y|x) - log p_weak(y|x), of models beside the one that writes."""
+    spec = load_graph("density-ratio").spec
+    assert [*slots_of(spec)] == ["a", "strong", "weak"] == [*spec.slots]
+    bound = compile_graph(spec, Bindings({"a": "t:w", "strong": "t:s", "weak": "t:b"}))
+    answer = bound.by_id[bound.answer]
+    assert heard(answer) == members("drafts", 6)
+    assert answer.select and answer.select.name == "density-ratio"
+    assert answer.select.options == {"strong": "t:s", "weak": "t:b"}
+    assert (answer.model, {node.model for node in bound.nodes[:6]}) == (None, {"t:w"})
 
 
 def test_universal_self_consistency_samples_warm_and_chooses_cold() -> None:

@@ -11,7 +11,7 @@ from moa.cli.options import DefendOption, GraphArgument, ModelOption, ModelsOpti
 if TYPE_CHECKING:
     from moa.evaluate.deception.promise import Promise
     from moa.graph.context import ContextReport
-    from moa.graph.estimate import Amount, Estimate
+    from moa.graph.estimate import Amount, Estimate, Measurement, NodeEstimate
     from moa.graph.plan import Plan
 
 
@@ -78,16 +78,22 @@ def estimate_json(found: Estimate, context: ContextReport, questions: int) -> di
     nodes = [
         {"id": node.id, "group": node.group, "asks": node.asks, "model": node.model, "calls": node.calls}
         | _amounts(node)
+        | {"measurements": [_measurement_json(one) for one in node.measurements]}
         for node in found.nodes
     ]
     return {
         "graph": found.graph,
         "answer": found.answer,
         "calls": found.calls,
+        "measurements": dict(found.measurements),
         **_amounts(found),
         "critical_path": found.critical_path._asdict(),
         "questions": questions,
-        "total": {"calls": found.calls * questions, **_amounts(found, questions)},
+        "total": {
+            "calls": found.calls * questions,
+            "measurements": {kind: calls * questions for kind, calls in found.measurements.items()},
+            **_amounts(found, questions),
+        },
         "unpriced": list(found.unpriced),
         "shared": [shared._asdict() for shared in found.shared],
         "prefixes": found.prefixes._asdict(),
@@ -95,6 +101,10 @@ def estimate_json(found: Estimate, context: ContextReport, questions: int) -> di
         "errors": [mistake.message for mistake in context.mistakes],
         "nodes": nodes,
     }
+
+
+def _measurement_json(one: Measurement) -> dict[str, Any]:
+    return {"kind": one.kind, "model": one.model, "calls": one.calls, **_amounts(one)}
 
 
 def _promise(plan: Plan) -> Promise | None:
@@ -177,8 +187,13 @@ def _table(found: Estimate, questions: int) -> Any:
         amounts = [_picked(amount, field, times) for amount in (found.prompt_tokens, found.output_tokens)]
         usd = _dollars(_picked(found.usd, field, times))
         cells = [_number(amount) for amount in amounts]
-        table.add_row(label, "", "", f"{found.calls * times:,}", *cells, usd, style=style)
+        table.add_row(label, "", "", _calls(found, times), *cells, usd, style=style)
     return table
+
+
+def _calls(found: Estimate, times: int) -> str:
+    """Calls for words, then those for numbers."""
+    return " + ".join(f"{calls * times:,}" for calls in (found.calls, *found.measurements.values()))
 
 
 def _total_rows(questions: int) -> list[tuple[str, str, int, str]]:
@@ -201,7 +216,7 @@ def _rows(found: Estimate) -> list[tuple[str, ...]]:
 
     from moa.cli.wiring import runs
 
-    def alike(node: Any) -> tuple[Any, ...]:
+    def alike(node: NodeEstimate) -> tuple[Any, ...]:
         return (
             node.group,
             node.asks,
@@ -210,10 +225,11 @@ def _rows(found: Estimate) -> list[tuple[str, ...]]:
             node.prompt_tokens,
             node.output_tokens,
             node.usd,
+            node.measurements,
         )
 
     rows: list[tuple[str, ...]] = []
-    for (_, asks, model, calls, prompt, output, usd), members in groupby(found.nodes, key=alike):
+    for (_, asks, model, calls, prompt, output, usd, measured), members in groupby(found.nodes, key=alike):
         ids = [node.id for node in members]
         times = len(ids)
         expected = (_number(_picked(amount, "expected", times)) for amount in (prompt, output))
@@ -229,7 +245,17 @@ def _rows(found: Estimate) -> list[tuple[str, ...]]:
                 cost if asked else "",
             )
         )
+        rows += [_measurement_row(one, times) for one in measured]
     return rows
+
+
+def _measurement_row(one: Measurement, times: int) -> tuple[str, ...]:
+    """What a selector asks besides, below its node."""
+    tokens = [
+        _number(_picked(amount, "expected", times)) for amount in (one.prompt_tokens, one.output_tokens)
+    ]
+    cost = _dollars(_picked(one.usd, "expected", times))
+    return ("", one.kind, one.model, f"{one.calls * times:,}", *tokens, cost)
 
 
 def _notes(found: Estimate) -> list[tuple[str, str]]:
@@ -239,6 +265,10 @@ def _notes(found: Estimate) -> list[tuple[str, str]]:
     calls = "1 call" if path.calls == 1 else f"{path.calls} calls one after another"
     chain = " > ".join(runs(path.nodes).split(", "))
     notes = [("Critical path", f"{chain}: {calls}, {path.output_tokens:,} output tokens")]
+    if found.measurements:
+        kinds = ", ".join(f"{calls:,} {kind}" for kind, calls in found.measurements.items())
+        text = f"{kinds}: calls for numbers instead of words, one for each different text"
+        notes.append(("Measured", text))
     if found.shared:
         requests = found.calls - sum(len(shared.nodes) - 1 for shared in found.shared)
         saved = sum(shared.saved_prompt_tokens for shared in found.shared)

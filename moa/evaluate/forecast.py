@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from moa.evaluate.entrants import Contender
 from moa.evaluate.judges import Judge
 from moa.evaluate.records import Item
-from moa.graph.estimate import Lookup, NodeEstimate, estimate
+from moa.graph.estimate import Lookup, Measurement, NodeEstimate, estimate
 from moa.graph.plan import Plan
 from moa.run.tokens import estimate_tokens
 
@@ -120,18 +120,26 @@ def _nodes(plan: Plan, lookup: Lookup, size: _Size) -> Iterator[tuple[str, Amoun
     found = estimate(plan, lookup, output_tokens=REPLY, prompt_tokens=prompt)
     signatures = _signatures(plan)
     for node in found.nodes:
-        if node.calls:
+        if node.calls or node.measurements:
             yield signatures[node.id], _times(node, size.turns)
 
 
 def _times(node: NodeEstimate, times: int) -> Amounts:
-    usd = node.usd.expected
-    return Amounts(
-        node.calls * times,
-        round((node.prompt_tokens.expected or 0) * times),
-        round((node.output_tokens.expected or 0) * times),
-        None if usd is None else usd * times,
-    )
+    """What a node and its measurements take; calls are those for words."""
+    found = Amounts()
+    parts: list[tuple[int, NodeEstimate | Measurement]] = [(node.calls, node)]
+    parts += [(0, one) for one in node.measurements]
+    for calls, part in parts:
+        usd = part.usd.expected
+        found = found.plus(
+            Amounts(
+                calls * times,
+                round((part.prompt_tokens.expected or 0) * times),
+                round((part.output_tokens.expected or 0) * times),
+                None if usd is None else usd * times,
+            )
+        )
+    return found
 
 
 def _signatures(plan: Plan) -> dict[str, str]:

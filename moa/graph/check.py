@@ -105,9 +105,12 @@ class _Examination:
             except UsageError as error:
                 self.add([Mistake(("nodes", name, "agent"), str(error))], unsound=True)
         selector = self._selector(name, node.select) if node.select is not None else None
-        undeclared = list(_undeclared(name, node, self.spec.slots, self.bindings or Bindings()))
+        asked = selector.asks() if selector is not None else {}
+        undeclared = list(_undeclared(name, node, asked, self.spec.slots, self.bindings or Bindings()))
         bound, unbound = _bound(name, node, self.bindings)
-        part = self.parts[name] = Part(node, agent, selector, bound)
+        asked, lacking = _bound_by_selector(name, asked, self.bindings)
+        unbound += lacking
+        part = self.parts[name] = Part(node, agent, selector, bound, asked)
         self.add(_members_mistakes(name, part))
         self.add(_agent_mistakes(name, part), unsound=True)
         self.add(undeclared or unbound)
@@ -293,9 +296,11 @@ def _places_of_models(node: NodeSpec) -> Iterator[tuple[Loc, str]]:
         yield ("model",), node.model
 
 
-def _undeclared(name: str, node: NodeSpec, slots: Mapping[str, str], bindings: Bindings) -> Iterator[Mistake]:
+def _undeclared(
+    name: str, node: NodeSpec, asked: Mapping[str, str], slots: Mapping[str, str], bindings: Bindings
+) -> Iterator[Mistake]:
     """Slots beside those that the graph declares, unless somebody binds them by name: most likely misspelt."""
-    for place, model in _places_of_models(node):
+    for place, model in (*_places_of_models(node), *_places_of_asked(asked)):
         if slots and model not in slots and model not in bindings.slots and bindings.is_slot(model):
             message = (
                 f"`slots` declares no `{model}`, and a model is written `provider:id`{hint(model, slots)}"
@@ -315,6 +320,27 @@ def _bound(name: str, node: NodeSpec, bindings: Bindings | None) -> tuple[tuple[
         except SpecError as error:
             wrong.append(Mistake(("nodes", name, *place), str(error)))
     return (() if wrong else tuple(models)), wrong
+
+
+def _places_of_asked(asked: Mapping[str, str]) -> Iterator[tuple[Loc, str]]:
+    """The slots and models that a selector's options name, each with its place."""
+    yield from ((("select", "options", option), model) for option, model in asked.items())
+
+
+def _bound_by_selector(
+    name: str, asked: Mapping[str, str], bindings: Bindings | None
+) -> tuple[Mapping[str, str], list[Mistake]]:
+    """What the slots in a selector's options are bound to, and what is wrong with that."""
+    if bindings is None:
+        return asked, []
+    found: dict[str, str] = {}
+    wrong: list[Mistake] = []
+    for place, model in _places_of_asked(asked):
+        try:
+            found[str(place[-1])] = bindings.model_of(model)
+        except SpecError as error:
+            wrong.append(Mistake(("nodes", name, *place), str(error)))
+    return found, wrong
 
 
 def _unknown_inputs(name: str, node: NodeSpec, parts: Mapping[str, Part]) -> Iterator[Mistake]:

@@ -15,11 +15,11 @@ from moa.graph.bind import Bindings
 from moa.graph.check import Examined, examine
 from moa.graph.mistake import Loc, Mistake
 from moa.graph.overlay import overlay, seat_mistakes
-from moa.graph.part import Part
+from moa.graph.part import Part, models_asked
 from moa.graph.plan import Plan, PlanNode
 from moa.graph.wiring import Wired
 from moa.spec.agent import AgentSpec
-from moa.spec.graph import GraphSpec
+from moa.spec.graph import GraphSpec, Select
 from moa.spec.prompts import prompt_mistakes, without_bad_prompts
 
 Agents = Callable[[str], AgentSpec]
@@ -69,7 +69,12 @@ def catalogue_agents(near: Path | None = None) -> Agents:
 def slots_of(spec: GraphSpec, bindings: Bindings | None = None) -> tuple[str, ...]:
     """The slots of a graph, in order of first use: names of models that are not models themselves."""
     known = bindings or Bindings()
-    names = [name for node in spec.nodes.values() for name in (*(node.models or ()), node.model) if name]
+    names = [
+        name
+        for node in spec.nodes.values()
+        for name in (*(node.models or ()), node.model, *models_asked(node.select).values())
+        if name
+    ]
     names += [deception.model for deception in spec.attack.values() if deception.model]
     return tuple(dict.fromkeys(name for name in names if known.is_slot(name)))
 
@@ -137,7 +142,7 @@ def _plan_node(spec: GraphSpec, part: Part, node: Wired, distance: int) -> PlanN
         id=node.id,
         group=node.group,
         agent=agent,
-        select=own.select,
+        select=own.select and _selecting(own.select, part.asked),
         model=node.name if agent else None,
         inputs=node.inputs,
         sample=0,
@@ -149,6 +154,11 @@ def _plan_node(spec: GraphSpec, part: Part, node: Wired, distance: int) -> PlanN
         overflow=own.overflow or spec.overflow,
         vars={**(agent.vars if agent else {}), **own.vars, **spec.vars.get(node.id, {})},
     )
+
+
+def _selecting(select: Select, asked: Mapping[str, str]) -> Select:
+    """A selector with the models in the place of the slots."""
+    return select.model_copy(update={"options": {**select.options, **asked}}) if asked else select
 
 
 def _useful(wired: list[Wired], answer: str) -> list[Wired]:
@@ -184,7 +194,8 @@ def _request(node: PlanNode) -> dict[str, Any]:
 
 def _fingerprint(nodes: list[PlanNode], answer: str, bindings: Bindings | None) -> str:
     models = bindings.models if bindings else {}
-    used = {node.model for node in nodes if node.model in models}
+    named = {name for node in nodes for name in (node.model, *models_asked(node.select).values())}
+    used = named & models.keys()
     content = {
         "answer": answer,
         "nodes": [

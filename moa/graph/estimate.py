@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+from moa.graph.measured import Kind, Measured
 from moa.graph.plan import Plan, PlanNode
 from moa.graph.prefix import Prefixes, prefixes
 from moa.graph.size import filler
@@ -24,6 +25,19 @@ class Amount(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """The calls by which a selector asks one model for numbers: vectors, scores, or probabilities of texts."""
+
+    kind: Kind
+    model: str
+    calls: int
+    """One for each different text, of which several may travel as one request; fewer where texts are equal."""
+    prompt_tokens: Amount
+    output_tokens: Amount
+    usd: Amount
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEstimate:
     """The calls of one concrete node for one question. `usd` is None where the model's price is unknown."""
 
@@ -36,6 +50,8 @@ class NodeEstimate:
     prompt_tokens: Amount
     output_tokens: Amount
     usd: Amount
+    measurements: tuple[Measurement, ...] = ()
+    """What its selector asks besides; the node's own numbers are without it."""
 
 
 class Shared(NamedTuple):
@@ -61,6 +77,9 @@ class Estimate:
     answer: str
     nodes: tuple[NodeEstimate, ...]
     calls: int
+    """Requests for words; tokens and money are of the measurements too."""
+    measurements: Mapping[Kind, int]
+    """Requests for numbers, by their kind."""
     prompt_tokens: Amount
     output_tokens: Amount
     usd: Amount
@@ -88,7 +107,7 @@ def estimate(
         prompt_tokens: Length of the question, in tokens, where `prompt` does not give the question itself.
         prompt: The question.
     """
-    models = {name: lookup(name) for name in plan.models}
+    models = {name: lookup(name) for name in (*plan.models, *_measuring(plan))}
     question = prompt if prompt is not None else filler(prompt_tokens)
     expected = pass_through(plan, question, partial(_expected_reply, models, output_tokens))
     most = pass_through(plan, question, partial(_longest, models))
@@ -97,15 +116,17 @@ def estimate(
         _estimate_node(node, models, expected[node.id], most[node.id] if bounded[node.id] else None)
         for node in plan.nodes
     )
+    parts: list[NodeEstimate | Measurement] = [*nodes, *(one for node in nodes for one in node.measurements)]
     asked = {name: model for name, model in models.items() if _price(model, 0, 0) is None}
     return Estimate(
         graph=plan.name,
         answer=plan.answer,
         nodes=nodes,
         calls=sum(node.calls for node in nodes),
-        prompt_tokens=_total(node.prompt_tokens for node in nodes),
-        output_tokens=_total(node.output_tokens for node in nodes),
-        usd=_total(node.usd for node in nodes),
+        measurements=_counted(nodes),
+        prompt_tokens=_total(part.prompt_tokens for part in parts),
+        output_tokens=_total(part.output_tokens for part in parts),
+        usd=_total(part.usd for part in parts),
         unpriced=tuple(asked),
         shared=_shared(plan, expected),
         prefixes=prefixes(plan, question, expected),
@@ -139,6 +160,7 @@ def _estimate_node(
     prompt, output = _tokens(expected, model), expected.calls * expected.reply
     prompt_most = _tokens(most, model) if most else None
     output_most = most.calls * most.reply if most else None
+    at_most = most.measured if most else (None,) * len(expected.measured)
     usd = Amount(
         _price(model, prompt, output),
         _price(model, prompt_most, output_most)
@@ -156,7 +178,39 @@ def _estimate_node(
         prompt_tokens=Amount(prompt, prompt_most),
         output_tokens=Amount(output, output_most),
         usd=usd,
+        measurements=tuple(
+            _measurement(models[one.model], one, other)
+            for one, other in zip(expected.measured, at_most, strict=True)
+        ),
     )
+
+
+def _measurement(model: ModelSpec, expected: Measured, most: Measured | None) -> Measurement:
+    return Measurement(
+        kind=expected.kind,
+        model=expected.model,
+        calls=expected.calls,
+        prompt_tokens=Amount(expected.prompt_tokens, most and most.prompt_tokens),
+        output_tokens=Amount(expected.output_tokens, expected.output_tokens),
+        usd=Amount(
+            _price(model, expected.prompt_tokens, expected.output_tokens),
+            _price(model, most.prompt_tokens, most.output_tokens) if most else None,
+        ),
+    )
+
+
+def _measuring(plan: Plan) -> tuple[str, ...]:
+    """Names of the models that the plan's selectors ask themselves, in order of first use."""
+    passages = pass_through(plan, "", lambda node, prompt: 1)
+    return tuple(dict.fromkeys(one.model for passage in passages.values() for one in passage.measured))
+
+
+def _counted(nodes: Iterable[NodeEstimate]) -> dict[Kind, int]:
+    counted: dict[Kind, int] = {}
+    for node in nodes:
+        for one in node.measurements:
+            counted[one.kind] = counted.get(one.kind, 0) + one.calls
+    return counted
 
 
 def asks(node: PlanNode) -> str:

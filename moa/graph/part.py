@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from pydantic import ValidationError
+
+from moa.graph.measured import Candidate, Measured
 from moa.spec.agent import AgentSpec
-from moa.spec.graph import NodeSpec
+from moa.spec.graph import NodeSpec, Select
+from moa.spec.registry import SELECTORS
 
 
 class Selection(Protocol):
@@ -17,6 +23,14 @@ class Selection(Protocol):
 
     def kept(self, count: int) -> int:
         """Responses handed on of `count`, at most."""
+        ...
+
+    def asks(self) -> Mapping[str, str]:
+        """The models that it asks itself, each by the option that names it; slots among them are bound."""
+        ...
+
+    def measures(self, question: int, candidates: Sequence[Candidate]) -> Sequence[Measured]:
+        """What it asks those models for a question of so many tokens and these candidates."""
         ...
 
     def needs_agent(self) -> bool:
@@ -40,6 +54,8 @@ class Part(NamedTuple):
     selector: Selection | None
     models: tuple[str, ...] = ()
     """What the slots under `models` are bound to, or the one under `model`; nothing before they are bound."""
+    asked: Mapping[str, str] = MappingProxyType({})
+    """The models that the selector asks itself, by its options; bound where the slots are."""
 
     @property
     def main(self) -> str:
@@ -67,3 +83,14 @@ class Part(NamedTuple):
     def handed_on(self, count: int) -> int:
         """Responses that one concrete node hands on of `count` that it hears, at most."""
         return self.selector.kept(count) if self.selector else 1
+
+
+def models_asked(select: Select | None) -> Mapping[str, str]:
+    """The models that a selector asks itself, by its options; none for one that is unknown or wrong."""
+    if select is None or select.name not in SELECTORS:
+        return {}
+    try:
+        selector: Selection = SELECTORS.get(select.name).model_validate(select.options)
+    except ValidationError:
+        return {}
+    return selector.asks()

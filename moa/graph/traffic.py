@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from moa.errors import SpecError
+from moa.graph.measured import Candidate, Measured
 from moa.graph.part import Selection
 from moa.graph.plan import Plan, PlanNode
 from moa.graph.size import PER_MESSAGE, prompt_tokens, text_tokens
@@ -27,20 +28,29 @@ class Passage(NamedTuple):
     prompts: int
     """Tokens of the prompts of all calls together."""
     reply: int
-    responses: tuple[int, ...]
-    """Tokens of each response handed on."""
+    candidates: tuple[Candidate, ...]
+    """Each response handed on."""
+    measured: tuple[Measured, ...] = ()
+    """What a selector asks models for besides words."""
+
+    @property
+    def responses(self) -> tuple[int, ...]:
+        """Tokens of each response handed on."""
+        return tuple(candidate.tokens for candidate in self.candidates)
 
 
 def pass_through(plan: Plan, question: str, reply: Reply) -> dict[str, Passage]:
     """Send a question through the plan with replies of the length that `reply` says."""
     passages: dict[str, Passage] = {}
     for node in plan.nodes:
+        if node.select:
+            candidates = [one for edge in node.inputs for one in passages[edge.node].candidates]
+            passages[node.id] = _choose(node, question, candidates, reply)
+            continue
         heard: dict[str, list[int]] = {}
         for edge in node.inputs:
             heard.setdefault(edge.role, []).extend(passages[edge.node].responses)
-        passages[node.id] = (
-            _choose(node, question, heard, reply) if node.select else _ask(node, question, heard, reply)
-        )
+        passages[node.id] = _ask(node, question, heard, reply)
     return passages
 
 
@@ -53,23 +63,24 @@ def longest_reply(node: PlanNode, model: ModelSpec) -> int | None:
 def _ask(node: PlanNode, question: str, heard: Heard, reply: Reply) -> Passage:
     prompt = _prompt(node, question, heard)
     tokens = reply(node, prompt)
-    return Passage(1, prompt, prompt, tokens, (tokens,))
+    return Passage(1, prompt, prompt, tokens, (Candidate(tokens, node.model),))
 
 
-def _choose(node: PlanNode, question: str, heard: Heard, reply: Reply) -> Passage:
+def _choose(node: PlanNode, question: str, heard: Sequence[Candidate], reply: Reply) -> Passage:
     """A selector hands on its longest candidates; its agent sees all of them at once, each, or two at a time."""
     assert node.select is not None
     selector: Selection = SELECTORS.get(node.select.name).model_validate(node.select.options)
-    candidates = sorted((size for sizes in heard.values() for size in sizes), reverse=True)
+    candidates = sorted(heard, key=lambda candidate: candidate.tokens, reverse=True)
     count = len(candidates)
+    measured = tuple(selector.measures(text_tokens(question), candidates))
     kept = tuple(candidates[: selector.kept(count)])
     calls = selector.calls(count) if node.agent else 0
     if not calls:
-        return Passage(0, 0, 0, 0, kept)
+        return Passage(0, 0, 0, 0, kept, measured)
     role = next(iter(node.agent.inputs), "") if node.agent else ""
     shown = count if calls == 1 else 1 if calls == count else min(2, count)
-    prompt = _prompt(node, question, {role: candidates[:shown]})
-    return Passage(calls, prompt, prompt * calls, reply(node, prompt), kept)
+    prompt = _prompt(node, question, {role: [candidate.tokens for candidate in candidates[:shown]]})
+    return Passage(calls, prompt, prompt * calls, reply(node, prompt), kept, measured)
 
 
 def _prompt(node: PlanNode, question: str, heard: Heard) -> int:

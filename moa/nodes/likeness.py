@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import model_validator
 
+from moa.graph.measured import Candidate, Measured
 from moa.nodes.response import Response
 from moa.nodes.selector import SelectContext, Selector
 from moa.nodes.similarity import Matrix, cosine_matrix, similarity_matrix
@@ -39,3 +40,16 @@ class Likeness(Selector):
         if self.similarity == "embedding":
             return cosine_matrix(await context.embed(texts, self.embedder or EMBEDDER))
         return similarity_matrix(texts, self.similarity)
+
+    def compares(self, count: int) -> bool:
+        """Whether a choice among `count` responses compares them at all."""
+        return True
+
+    def asks(self) -> Mapping[str, str]:
+        return {} if self.embedder is None else {"embedder": self.embedder}
+
+    def measures(self, question: int, candidates: Sequence[Candidate]) -> Sequence[Measured]:
+        if self.similarity != "embedding" or not self.compares(len(candidates)):
+            return ()
+        tokens = sum(candidate.tokens for candidate in candidates)
+        return (Measured("embedding", self.embedder or EMBEDDER, len(candidates), tokens),)

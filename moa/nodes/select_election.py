@@ -117,6 +117,9 @@ class DogeElection(Likeness):
     def _score(self) -> float:
         return 5.0 if self.approval is None else self.approval
 
+    def compares(self, count: int) -> bool:
+        return self.by == "similarity" and count > 1
+
     def calls(self, count: int) -> int:
         return count * (count - 1) if self.by == "agent" else 0
 

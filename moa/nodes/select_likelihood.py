@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from moa.errors import UsageError
+from moa.graph.measured import Candidate, Measured
+from moa.graph.size import PER_MESSAGE, text_tokens
 from moa.nodes.answers import AnswerMode, extract_answer
 from moa.nodes.response import Response
 from moa.nodes.select_vote import UNREAD
@@ -37,6 +40,15 @@ class QueryLikelihood(Selector):
         )
         return _best(responses, [likely.per_token for likely in found])
 
+    def asks(self) -> Mapping[str, str]:
+        return {} if self.model is None else {"model": self.model}
+
+    def measures(self, question: int, candidates: Sequence[Candidate]) -> Sequence[Measured]:
+        frame = text_tokens(BACKWARDS)
+        return tuple(
+            _reads(_Read(_reader(one, self.model), frame + one.tokens, question) for one in candidates)
+        )
+
     def kept(self, count: int) -> int:
         return min(1, count)
 
@@ -63,6 +75,14 @@ class DensityRatio(Selector):
         return _best(
             responses, [one.logprob - other.logprob for one, other in zip(strong, weak, strict=True)]
         )
+
+    def asks(self) -> Mapping[str, str]:
+        return {"strong": self.strong, "weak": self.weak}
+
+    def measures(self, question: int, candidates: Sequence[Candidate]) -> Sequence[Measured]:
+        models = dict.fromkeys((self.strong, self.weak))
+        asked = (_Read(model, question, one.tokens) for model in models for one in candidates)
+        return tuple(_reads(asked, one_prompt=True))
 
     def kept(self, count: int) -> int:
         return min(1, count)
@@ -95,8 +115,41 @@ class PerplexityConsistency(Selector):
         weights = _weights([likely.logprob for likely in found], prune=self.prune)
         return [_winner(voting, weights)]
 
+    def asks(self) -> Mapping[str, str]:
+        return {} if self.model is None else {"model": self.model}
+
+    def measures(self, question: int, candidates: Sequence[Candidate]) -> Sequence[Measured]:
+        asked = (_Read(_reader(one, self.model), question, one.tokens) for one in candidates)
+        return tuple(_reads(asked, one_prompt=True))
+
     def kept(self, count: int) -> int:
         return min(1, count)
+
+
+class _Read(NamedTuple):
+    """A text whose probability a model is asked for, after a prompt; both in tokens."""
+
+    model: str | None
+    prompt: int
+    text: int
+
+
+def _reader(candidate: Candidate, model: str | None) -> str | None:
+    return model or candidate.model
+
+
+def _reads(asked: Iterable[_Read], *, one_prompt: bool = False) -> Iterator[Measured]:
+    """Each text is one read after its prompt, and each different prompt is one more, for where the text begins."""
+    by_model: dict[str, list[_Read]] = {}
+    for read in asked:
+        if read.model is not None:
+            by_model.setdefault(read.model, []).append(read)
+    for model, reads in by_model.items():
+        prompts = reads[:1] if one_prompt else reads
+        tokens = sum(read.prompt + PER_MESSAGE for read in prompts)
+        tokens += sum(read.prompt + read.text + 2 * PER_MESSAGE for read in reads)
+        calls = len(prompts) + len(reads)
+        yield Measured("likelihood", model, calls, tokens, calls)
 
 
 def _weights(logprobs: Sequence[float], *, prune: bool) -> list[float]:

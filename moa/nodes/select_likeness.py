@@ -52,10 +52,13 @@ class Diverse(Likeness):
 
     async def select(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
         """`k` responses, or all of them in their own order where there are no more."""
-        if len(responses) <= self.k:
+        if not self.compares(len(responses)):
             return list(responses)
         matrix = await self.compare(responses, context)
         return [responses[index] for index in spread(matrix, self.k)]
+
+    def compares(self, count: int) -> bool:
+        return count > self.k
 
     def kept(self, count: int) -> int:
         return min(self.k, count)
@@ -84,12 +87,15 @@ class LargestCluster(_Clustering):
 
     async def select(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
         """The cluster's responses in their own order."""
-        if len(responses) <= self.clusters:
+        if not self.compares(len(responses)):
             context.warn(f"{len(responses)} responses make no majority in {self.clusters} clusters; kept all")
             return list(responses)
         matrix = await self.compare(responses, context)
         found = await self._grouped(matrix, context)
         return [responses[index] for index in found[0]]
+
+    def compares(self, count: int) -> bool:
+        return count > self.clusters
 
     def kept(self, count: int) -> int:
         if self.method != "average":
@@ -137,7 +143,7 @@ class Trimmed(Likeness):
 
     async def select(self, responses: Sequence[Response], context: SelectContext) -> list[Response]:
         """The responses that are left."""
-        if len(responses) < _FEWEST:
+        if not self.compares(len(responses)):
             context.warn(f"{len(responses)} responses have no outlier; kept all")
             return list(responses)
         matrix = await self.compare(responses, context)
@@ -147,6 +153,9 @@ class Trimmed(Likeness):
             means = mean_similarities(part)
             left.pop(min(range(len(left)), key=lambda place: (round(means[place], CLOSE), -place)))
         return [responses[index] for index in left]
+
+    def compares(self, count: int) -> bool:
+        return count >= _FEWEST
 
     def kept(self, count: int) -> int:
         return count if count < _FEWEST else max(_FEWEST - 1, count - self.drop)

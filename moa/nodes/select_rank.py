@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import Field, model_validator
 
 from moa.backends.base import ScoredBy
 from moa.errors import UsageError
+from moa.graph.measured import Candidate, Measured
+from moa.graph.size import PER_MESSAGE
 from moa.nodes.response import Response
 from moa.nodes.selector import Asked, SelectContext, Selector
 from moa.spec.agent import AgentSpec
@@ -79,6 +81,15 @@ class TopK(Selector):
         if count <= 1 or self.scorer is not None:
             return 0
         return count if self.each else 1
+
+    def asks(self) -> Mapping[str, str]:
+        return {} if self.scorer is None else {"scorer": self.scorer}
+
+    def measures(self, question: int, candidates: Sequence[Candidate]) -> Sequence[Measured]:
+        if self.scorer is None or len(candidates) <= 1:
+            return ()
+        tokens = sum(question + candidate.tokens + 2 * PER_MESSAGE for candidate in candidates)
+        return (Measured("scoring", self.scorer, len(candidates), tokens),)
 
     def kept(self, count: int) -> int:
         return min(self.k, count)

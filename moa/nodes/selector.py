@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from moa.backends.base import ScoredBy
+from moa.graph.measured import Candidate, Measured
 from moa.nodes.response import Response
 from moa.spec.agent import AgentSpec, Spec
 
@@ -78,6 +79,17 @@ class Selector(Spec):
     def kept(self, count: int) -> int:
         """Responses handed on of `count`, at most."""
         return count
+
+    def asks(self) -> Mapping[str, str]:
+        """The models that it asks itself, each by the option that names it; slots among them are bound."""
+        return {}
+
+    def measures(self, question: int, candidates: Sequence[Candidate]) -> Sequence[Measured]:
+        """What it asks those models for, so that `moa plan` counts it.
+
+        `question` is its tokens, and all candidates are taken to differ.
+        """
+        return ()
 
     def needs_agent(self) -> bool:
         """Whether the node must name an agent and a model."""

@@ -133,3 +133,32 @@ def test_json_has_what_each_size_of_subsets_costs_and_withstands(moa: Caller) ->
         (1, 6, 2), (2, 15, 1), (3, 20, 0), (4, 15, 0), (5, 6, 0), (6, 1, 0),
     ]  # fmt: skip
     assert "withstands" not in json.loads(moa("plan", "moa-lite", "--json").out)
+
+
+def test_calls_for_numbers_have_rows_of_their_own_and_are_in_the_totals(moa: Caller) -> None:
+    reward = ("-m", "a=sim:", "-m", "reward=http://localhost:9/v1#rm")
+    called = moa("plan", "best-of-n-reward", *reward, "--questions", "10")
+    assert called.code == 0, called.err
+    shown = " ".join(called.out.split())
+    assert "scoring" in shown and "60 + 60" in shown
+    assert "Measured 6 scoring: calls for numbers instead of words" in shown
+    assert "No price http://localhost:9/v1#rm" in shown
+    told = json.loads(moa("plan", "best-of-n-reward", *reward, "--json", "--questions", "10").out)
+    assert (told["calls"], told["measurements"], told["total"]["measurements"]) == (
+        6,
+        {"scoring": 6},
+        {"scoring": 60},
+    )
+    [one] = [one for node in told["nodes"] for one in node["measurements"]]
+    assert (one["kind"], one["model"], one["calls"], one["cost"]["expected"]) == (
+        "scoring",
+        "http://localhost:9/v1#rm",
+        6,
+        None,
+    )
+
+
+def test_a_slot_of_a_selector_that_nobody_binds_is_named_with_its_place(moa: Caller) -> None:
+    called = moa("plan", "density-ratio", "-m", "a=sim:", "-m", "weak=sim:")
+    assert called.code == 2
+    assert "slot `strong` is not bound: add -m strong=MODEL" in called.err

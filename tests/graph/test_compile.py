@@ -9,7 +9,7 @@ from moa.graph.bind import DEFAULT_MODEL, Bindings
 from moa.graph.compile import compile_graph, slots_of
 from moa.graph.mistake import Loc
 from moa.spec.model import ModelSpec
-from tests.graph.sketch import agents, compiled, graph, hears, ids
+from tests.graph.sketch import agents, compiled, complaints, graph, hears, ids
 
 MOA = """
 drafts:  {agent: proposer,   models: [a, b, c]}
@@ -378,3 +378,43 @@ def test_several_models_where_a_node_takes_one_are_refused_at_their_place() -> N
         compile_graph(
             graph(MEMBERS), Bindings.parse(["members=x:1", "a=x:1,x:2"]), agents=agents, locate=place
         )
+
+
+RATIO = """
+slots: {a: writes, better: after tuning, worse: before it}
+nodes:
+  drafts: {agent: proposer, model: a, samples: 3}
+  answer: {select: {density-ratio: {strong: better, weak: %s}}, inputs: drafts}
+"""
+
+
+def test_the_models_in_a_selectors_options_are_slots_that_are_bound() -> None:
+    assert slots_of(graph(RATIO % "worse")) == ("a", "better", "worse")
+    options = ("x:rest", "better=x:tuned", "worse=x:base")
+    select = compiled(RATIO % "worse", *options).by_id["answer"].select
+    assert select is not None and select.options == {"strong": "x:tuned", "weak": "x:base"}
+    unbound = compiled(RATIO % "worse").by_id["answer"].select
+    assert unbound is not None and unbound.options == {"strong": "better", "weak": "worse"}
+
+
+def test_a_misspelt_or_unbound_slot_in_a_selectors_options_is_named_with_its_place() -> None:
+    place = "nodes.answer.select.options.weak"
+    assert complaints(RATIO % "wurse") == [
+        f"{place}: `slots` declares no `wurse`, and a model is written `provider:id`; did you mean `worse`?"
+    ]
+    assert complaints(RATIO % "worse", "a=x:y", "better=x:z") == [
+        f"{place}: slot `worse` is not bound: add -m worse=MODEL (or -m MODEL for every slot)"
+    ]
+    assert complaints(RATIO % "'x:base'", "a=x:y", "better=x:z") == []
+
+
+def test_an_entry_of_models_yaml_in_a_selectors_options_decides_the_fingerprint() -> None:
+    spec = graph(
+        "drafts: {agent: proposer, model: 'x:y', samples: 3}\nanswer: {select: {top-k: {scorer: rm}}, inputs: drafts}"
+    )
+
+    def fingerprint(model: str) -> str:
+        models = {"rm": ModelSpec(base_url="http://localhost:8000/v1", model=model)}
+        return compile_graph(spec, Bindings(models=models), agents=agents).fingerprint
+
+    assert fingerprint("one") == fingerprint("one") != fingerprint("another")

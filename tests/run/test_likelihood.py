@@ -81,3 +81,16 @@ async def test_the_gallerys_graphs_sample_as_their_page_says_and_ask_for_no_more
     assert sum(seen.n for seen in drawn) == samples
     assert reply.text == "draft words"
     assert {seen.body["max_tokens"] for seen in server.requests if seen not in drawn} == {1}
+
+
+async def test_the_gallerys_density_ratio_reads_with_both_of_its_models_and_writes_with_neither() -> None:
+    async with FaultServer() as server:
+        server.always = as_vllm
+        models = {name: ModelSpec(name=name, base_url=server.url, model=name) for name in "wsb"}
+        bound = {"a": "w", "strong": "s", "weak": "b"}
+        async with moa.Runner(models=models) as runner:
+            reply = await runner.run(moa.load("density-ratio", models=bound), "Why is it so?")
+    assert reply.text == "draft words"
+    drawn = [seen for seen in server.requests if seen.body.get("max_tokens") != 1]
+    assert {seen.body["model"] for seen in drawn} == {"w"} and sum(seen.n for seen in drawn) == 6
+    assert {seen.body["model"] for seen in server.requests if seen not in drawn} == {"s", "b"}
