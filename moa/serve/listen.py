@@ -9,12 +9,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
 from moa.errors import UsageError
+from moa.serve.connection import Runner, Server
 from moa.serve.house import HOUSE
 
 LAST = 3.0
@@ -64,11 +65,7 @@ async def listen(
     Raises `UsageError` where the port cannot be had.
     """
     stop = stop or Stop()
-    runner = web.AppRunner(
-        app, handler_cancellation=True, access_log=None, shutdown_timeout=LAST, logger=_silent
-    )
-    await runner.setup()
-    try:
+    async with _running(app) as runner:
         site = web.TCPSite(runner, host, port)
         try:
             await site.start()
@@ -79,8 +76,24 @@ async def listen(
             ready(_address(runner))
             await stop.asked.wait()
             return await _leave(app, grace, stop)
+
+
+@asynccontextmanager
+async def _running(app: web.Application) -> AsyncIterator[Runner]:
+    """The application behind connections of our own."""
+    inner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+    await inner.setup()
+    try:
+        assert inner.server is not None
+        server = Server(inner.server, app[HOUSE], access_log=None, logger=_silent)
+        runner = Runner(app, server, shutdown_timeout=LAST)
+        await runner.setup()
+        try:
+            yield runner
+        finally:
+            await runner.cleanup()
     finally:
-        await runner.cleanup()
+        await inner.cleanup()
 
 
 async def _leave(app: web.Application, grace: float, stop: Stop) -> bool:
@@ -107,7 +120,7 @@ def _signals(stop: Stop) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _address(runner: web.AppRunner) -> str:
+def _address(runner: Runner) -> str:
     host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

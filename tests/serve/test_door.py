@@ -173,6 +173,11 @@ async def test_ambiguous_requests_are_refused_and_their_connection_closed(smuggl
         refused = await send(server, smuggled + second)
     assert refused.status == 400
     assert refused.text.count("\r\n\r\n") == 1 and not panel.requests and KEY not in refused.text
+    assert refused.error["code"] == "malformed_request" and refused.error["type"] == "invalid_request_error"
+    [line] = server.lines
+    assert line["status"] == 400 and f"x-request-id: {line['request_id']}" in refused.text.lower()
+    assert "content-type: application/json" in refused.text.lower() and "aiohttp" not in refused.text
+    assert KEY not in json.dumps(server.lines), "nothing of what was sent"
 
 
 async def test_header_values_cannot_be_injected_by_a_request_id() -> None:
