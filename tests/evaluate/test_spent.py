@@ -35,3 +35,13 @@ def test_the_report_holds_the_cached_share_against_the_planned_one(tmp_path: Pat
     assert expected is not None and expected.cached is not None and 0 < expected.cached < 0.5
     table = spending(found, {row.name: expected})
     assert ">25%" in table and f"{expected.cached:.0%}" in table
+
+
+def test_a_plan_needs_no_entries_of_the_models_yaml_that_named_them(tmp_path: Path) -> None:
+    write_choices(tmp_path, graphs=["self-moa"])
+    [row] = board([Folder(tmp_path)], bootstrap=10).rows
+    nodes = "{drafts: {agent: proposer, model: a, samples: 4}, answer: {select: {top-k: {scorer: rm}}, inputs: drafts}}"
+    entrant = row.entrant.model_copy(update={"yaml": f"nodes: {nodes}", "models": {"a": "sim:"}})
+    expected = planned(entrant, 20)
+    assert expected is not None and expected.calls == 4
+    assert expected.cost is None, "nobody here knows what the entry `rm` costs"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from moa.errors import MoaError, UsageError
 from moa.evaluate.entrants import recorded_bindings
 from moa.evaluate.records import Entrant
-from moa.graph.compile import compile_graph
+from moa.graph.compile import compile_graph, slots_of
 from moa.graph.estimate import estimate
 from moa.spec.graph import GraphSpec
 from moa.spec.loader import read_spec
@@ -32,7 +32,9 @@ def planned(entrant: Entrant, prompt_tokens: int) -> Planned | None:
     """
     try:
         spec = read_spec(entrant.yaml, entrant.name, GraphSpec).spec
-        plan = compile_graph(spec, recorded_bindings(entrant))
+        # What was no slot then was an entry of the user's models.yaml.
+        entries = {name: _model(name) for name in slots_of(spec) if name not in entrant.models}
+        plan = compile_graph(spec, recorded_bindings(entrant).knowing(entries))
         found = estimate(plan, _model, prompt_tokens=max(1, prompt_tokens))
     except MoaError:
         return None
