@@ -47,7 +47,7 @@ async def as_done(
 
     feeder = asyncio.create_task(feed())
     feeder.add_done_callback(done.put_nowait)
-    calm = _CalmCollector()
+    before = calm_collector()
     try:
         while pending or not feeder.done() or not done.empty():
             finished = await done.get()
@@ -58,7 +58,7 @@ async def as_done(
             yield finished.result()
         feeder.result()
     finally:
-        calm.restore()
+        gc.set_threshold(*before)
         await cancel_all([feeder, *pending])
 
 
@@ -145,22 +145,17 @@ async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
             await task
 
 
-class _CalmCollector:
-    """Makes the cyclic garbage collector run less often while many questions are under way.
+def calm_collector() -> tuple[int, int, int]:
+    """Make the cyclic garbage collector run less often; its thresholds before, for `gc.set_threshold`.
 
     Thousands of short-lived tasks make it walk all that is alive again and again, for a fifth of the CPU
     time, and find nothing: what they leave is freed by counting references.
     """
-
-    def __init__(self) -> None:
-        self._before = gc.get_threshold()
-        first, second, third = self._before
-        if first > 0:
-            gc.set_threshold(max(first, 100_000), max(second, 20), max(third, 20))
-
-    def restore(self) -> None:
-        """Put the thresholds back as they were."""
-        gc.set_threshold(*self._before)
+    before = gc.get_threshold()
+    first, second, third = before
+    if first > 0:
+        gc.set_threshold(max(first, 100_000), max(second, 20), max(third, 20))
+    return before
 
 
 async def _each(items: Iterable[T]) -> AsyncIterator[T]:

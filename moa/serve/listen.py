@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from aiohttp import web
 
 from moa.errors import UsageError
+from moa.run.flow import calm_collector
 from moa.serve.connection import Runner, Server
 from moa.serve.house import HOUSE
 
@@ -29,11 +30,14 @@ _silent.propagate = False
 def settle() -> None:
     """Make this process answer without pauses, once it listens; for one that does nothing else but serve.
 
-    A search for garbage through all that is loaded takes a tenth of a second, so what is there by now is left out of it; and
-    the store's thread gives way ten times as soon as Python's threads do by default.
+    A search for garbage through all that is loaded takes a tenth of a second, so what is there by now is left out of it; one
+    through what hundreds of streams hold takes half of that, so it waits until much has come that counting references did not
+    free (an answer leaves nothing, a connection eight objects). And the store's thread gives way ten times as soon as Python's
+    threads do by default.
     """
     gc.collect()
     gc.freeze()
+    calm_collector()
     sys.setswitchinterval(0.0005)
 
 
