@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from moa.run.runner import Runner
-from moa.serve import ollama
+from moa.serve import ollama, ollama_embed
 from moa.serve.chat import chat_completions
 from moa.serve.decisions import decisions
 from moa.serve.door import forgiving, guarded, logged
@@ -40,6 +40,8 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
             web.post("/v1/embeddings", embeddings),
             web.post("/api/chat", ollama.chat),
             web.post("/api/generate", ollama.generate),
+            web.post("/api/embed", ollama_embed.embed),
+            web.post("/api/embeddings", ollama_embed.embeddings),
             web.get("/api/tags", ollama.tags),
             web.get("/api/version", ollama.version),
             web.get("/v1/models", list_models),

@@ -20,9 +20,13 @@ class Fields(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-async def read_object(request: web.Request) -> dict[str, Any]:
-    """The body as an object; raises `Refusal` for anything else."""
-    if request.content_type != "application/json":
+async def read_object(request: web.Request, *, untyped: bool = False) -> dict[str, Any]:
+    """The body as an object; raises `Refusal` for anything else.
+
+    `untyped` bodies need not say that they are JSON; a form of another site, which always says what it is, is still refused.
+    """
+    unsaid = untyped and "content-type" not in request.headers
+    if request.content_type != "application/json" and not unsaid:
         raise Refusal(415, "send the header `Content-Type: application/json`", code="content_type")
     try:
         async with asyncio.timeout(request.app[HOUSE].settings.stall):

@@ -24,13 +24,13 @@ LATEST = ":latest"
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """Answer a conversation."""
-    wanted = read_ollama(await read_object(request))
+    wanted = read_ollama(await read_object(request, untyped=True))
     return await _answer(request, wanted, turns_of(wanted), chat=True)
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """Answer a prompt."""
-    wanted = read_ollama(await read_object(request))
+    wanted = read_ollama(await read_object(request, untyped=True))
     return await _answer(request, wanted, prompt_of(wanted), chat=False)
 
 
@@ -61,7 +61,7 @@ async def _answer(
     request: web.Request, wanted: OllamaRequest, messages: Iterable[Message], *, chat: bool
 ) -> web.StreamResponse:
     house, context = request.app[HOUSE], request[CONTEXT]
-    name = _served_name(house, wanted.model)
+    name = served_name(house, wanted.model)
     context.model = name
     asked = asked_by(house, as_chat(wanted, list(messages), name))
     writing = OllamaReply(asked, wanted.model, house.settings.clock, chat=chat)
@@ -70,5 +70,6 @@ async def _answer(
     return web.json_response(writing.whole(await answer(house, context, asked)))
 
 
-def _served_name(house: House, model: str) -> str:
+def served_name(house: House, model: str) -> str:
+    """What a client means that adds `:latest` to names."""
     return model if model in house.served else model.removesuffix(LATEST)

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from moa import __version__
-from moa.serve import chat_request, messages_request, ollama_request, responses_request
+from moa.serve import chat_request, messages_request, ollama_embed, ollama_request, responses_request
 from moa.serve.decisions_request import DecisionsRequest
 from moa.serve.house import HOUSE
 
@@ -39,6 +39,8 @@ REQUESTS: Mapping[str, Read] = {
     "responses": Read(responses_request.ResponsesRequest, responses_request.REFUSED),
     "messages": Read(messages_request.MessagesRequest, messages_request.REFUSED, _EMPTY),
     "decisions": Read(DecisionsRequest),
+    "ollama-embed": Read(ollama_embed.EmbedRequest),
+    "ollama-embeddings": Read(ollama_embed.EmbeddingsRequest),
     "ollama": Read(ollama_request.OllamaRequest, ollama_request.REFUSED, _EMPTY),
 }
 _EVERYWHERE = {

@@ -35,7 +35,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
     body = await read_object(request)
     if not isinstance(body.get("prompt"), str | list):
         raise bad("`prompt` is missing", "prompt", "missing_required_parameter")
-    relay = await _open(request, body, "completions")
+    relay = await open_relay(request, body, "completions")
     return await _stream(request, relay) if body.get("stream") else await _whole(request, relay)
 
 
@@ -44,7 +44,7 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
     body = await read_object(request)
     if not isinstance(body.get("input"), str | list):
         raise bad("`input` is missing", "input", "missing_required_parameter")
-    return await _whole(request, await _open(request, body, "embeddings"))
+    return await _whole(request, await open_relay(request, body, "embeddings"))
 
 
 class Relay:
@@ -156,7 +156,7 @@ class Relay:
             context.cost = price.of(self.usage.input_tokens, self.usage.output_tokens)
 
 
-async def _open(request: web.Request, body: Json, path: str) -> Relay:
+async def open_relay(request: web.Request, body: Json, path: str) -> Relay:
     """Find the server that a request is for; raises `Refusal` where there is none."""
     house, context = request.app[HOUSE], request[CONTEXT]
     name = body.get("model")

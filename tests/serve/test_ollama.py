@@ -77,6 +77,19 @@ async def test_an_answer_has_the_shape_that_was_asked_for() -> None:
     assert sink.requests[1].params["response_format"] == {"type": "json_object"}
 
 
+async def test_a_body_that_does_not_say_what_it_is_is_read_as_json() -> None:
+    """As Ollama itself does; some of its clients send no content type."""
+    body = b'{"model": "duo", "messages": [{"role": "user", "content": "Why?"}], "stream": false}'
+    async with serving() as server, server.http(skip_auto_headers=["content-type"]) as http:
+        async with http.post("/api/chat", data=body) as untyped:
+            said = await untyped.json()
+        async with http.post("/api/chat", data=body, headers={"content-type": "text/plain"}) as form:
+            pass
+        async with http.post("/v1/chat/completions", data=body) as elsewhere:
+            pass
+    assert said["message"]["content"] and (form.status, elsewhere.status) == (415, 415)
+
+
 async def test_models_are_listed() -> None:
     async with asking() as client:
         listed = await client.list()

@@ -73,6 +73,8 @@ def test_every_field_that_a_request_reads_is_described() -> None:
         "responses": "ResponsesRequest",
         "messages": "MessagesRequest",
         "decisions": "DecisionsRequest",
+        "ollama-embed": "OllamaEmbedRequest",
+        "ollama-embeddings": "OllamaEmbeddingsRequest",
         "ollama": "OllamaChatRequest",
     }
     assert written.keys() == REQUESTS.keys()

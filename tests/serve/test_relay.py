@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
+import ollama
 import openai
 import pytest
 from aiohttp import web
@@ -52,7 +53,10 @@ class Upstream:
         body = await self._taken(request)
         packed = base64.b64encode(struct.pack("<2f", *VECTOR)).decode()
         vector = packed if body.get("encoding_format") == "base64" else VECTOR
-        data = [{"object": "embedding", "index": 0, "embedding": vector}]
+        count = len(body["input"]) if isinstance(body["input"], list) else 1
+        data = [{"object": "embedding", "index": n, "embedding": vector} for n in reversed(range(count))]
+        if self.broken:
+            data = data[1:]
         usage = {"prompt_tokens": 3, "total_tokens": 3}
         return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
 
@@ -126,6 +130,29 @@ async def test_a_stream_that_breaks_off_does_not_end_as_if_it_were_whole(upstrea
     async with serving(plain=["plain"], run={"models": models}) as server, server.client() as client:
         with pytest.raises(openai.APIError, match="broke off"):
             _ = [c async for c in await client.completions.create(model="plain", prompt="p", stream=True)]
+
+
+async def test_ollamas_client_gets_vectors(upstream: Given) -> None:
+    scripted, models = upstream
+    async with (
+        serving(plain=["plain"], run={"models": models}) as server,
+        ollama.AsyncClient(host=server.url) as client,
+    ):
+        one = await client.embed("plain:latest", "x", truncate=True, dimensions=2)
+        two = await client.embed("plain", ["x", "y"], keep_alive=5)
+        old = await client.embeddings("plain", "x")
+        scripted.broken = True
+        with pytest.raises(ollama.ResponseError, match="a vector for each text") as broken:
+            await client.embed("plain", ["x", "y"])
+        with pytest.raises(ollama.ResponseError, match="ensemble") as refused:
+            await client.embed("duo", "x")
+        with pytest.raises(ollama.ResponseError, match="input"):
+            await client.embed("plain", [])
+    assert (one.embeddings, two.embeddings, old.embedding) == ([VECTOR], [VECTOR, VECTOR], VECTOR)
+    assert (one.model, one.prompt_eval_count) == ("plain:latest", 3)
+    assert (broken.value.status_code, refused.value.status_code) == (502, 400)
+    assert scripted.bodies[0] == {"model": "inner", "input": "x", "dimensions": 2, "encoding_format": "float"}
+    assert server.lines[0]["prompt_tokens"] == 3 and server.lines[0]["cost"] == pytest.approx(3e-6)
 
 
 @pytest.mark.parametrize("model", ["duo", "lent"])
