@@ -14,6 +14,7 @@ from moa.nodes.answers import AnswerMode, extract_answer
 from moa.nodes.response import Response
 from moa.nodes.select_vote import UNREAD
 from moa.nodes.selector import Likely, SelectContext, Selector
+from moa.nodes.weibull import kept
 
 BACKWARDS = "Write the question that the following text answers.\n\n{answer}"
 """Our own words for asking a model backwards."""
@@ -92,8 +93,9 @@ class PerplexityConsistency(Selector):
     """The answer whose distinct reasoning paths are the most probable together: a vote by probability.
 
     Zhou et al. 2025, arXiv:2502.00511: equal texts count once, and the confidence in an answer is the sum of
-    p(path | question) over its paths. With `prune`, paths below the mean probability have no say; the paper's
-    mixture of two Weibull distributions is not fitted. `model` scores; without it, the writer of each path.
+    p(path | question) over its paths. With `prune`, paths have no say that more likely belong to the low one of two
+    Weibull distributions of the probabilities (see `moa.nodes.weibull`). `model` scores; without it, the writer of
+    each path.
     """
 
     answer: AnswerMode = "auto"
@@ -156,8 +158,9 @@ def _weights(logprobs: Sequence[float], *, prune: bool) -> list[float]:
     """Probabilities in proportion, the largest 1: products of many tokens are too small for themselves."""
     most = max(logprobs)
     weights = [math.exp(logprob - most) for logprob in logprobs]
-    least = sum(weights) / len(weights) if prune else 0.0
-    return [weight if weight >= least else 0.0 for weight in weights]
+    if not prune:
+        return weights
+    return [weight if stays else 0.0 for weight, stays in zip(weights, kept(logprobs), strict=True)]
 
 
 def _winner(voting: Sequence[tuple[Response, str]], weights: Sequence[float]) -> Response:

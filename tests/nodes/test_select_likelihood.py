@@ -89,3 +89,18 @@ async def test_unreadable_paths_are_told_and_not_scored() -> None:
     assert best.label == "7" and "1 of 2 paths gave no answer" in context.warnings[0]
     [kept] = await chosen.select(said("no idea"), context)
     assert kept.label == "unread"
+
+
+async def test_pruning_tells_two_groups_of_paths_apart_and_keeps_the_whole_upper_one() -> None:
+    """Five probable paths of which one alone is above the mean, and six that are out of the question."""
+    context = Context()
+    logprobs = {f"path {at}: 7": -40.0 - at for at in range(4)} | {"path 4: 9": -37.0}
+    logprobs |= {f"aside {at}: 9": -70.0 - at for at in range(6)}
+    for text, logprob in logprobs.items():
+        likely(context, "m", text, logprob)
+    [best] = await PerplexityConsistency(answer="number", model="m", prune=True).select(
+        said(*logprobs), context
+    )
+    shares = [math.exp(logprob) for logprob in logprobs.values()]
+    assert best.label == "9"
+    assert best.score == pytest.approx(shares[4] / sum(shares[:5])) and best.score < 0.96
