@@ -65,7 +65,7 @@ class Vllm:
             UsageError: when the extra `vllm` is missing, or the engine cannot start; says what to do.
             ContextOverflowError: for a prompt that leaves no room for a reply.
             BadRequestError: for a sampling field that vLLM does not have; names it.
-            EngineDeadError: when the engine has died twice.
+            EngineDeadError: when the engine has died twice within ten minutes.
             BackendTimeoutError: after `request.timeout` seconds.
         """
         asked = read_params(self.name, {**self.spec.body, **request.params})

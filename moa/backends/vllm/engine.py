@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import gc
 import json
+import math
 import os
 import threading
 import time
@@ -36,6 +37,8 @@ DEFAULTS = {"scheduling_policy": "priority", "disable_log_stats": True, "use_tqd
 """Arguments of the engine that differ from vLLM's own defaults, where the user did not choose."""
 LONGEST = 300
 """Characters of vLLM's own words that are shown."""
+RESTART_SECONDS = 600.0
+"""How far apart the restarts of an engine that dies must be: one that dies again at once does so for a reason."""
 STOP_SECONDS = 20.0
 """How long the engine's processes may take to end before they are left to the system."""
 
@@ -44,11 +47,12 @@ class Engine:
     """One `AsyncLLM`, counted by those who use it and stopped by the last of them.
 
     vLLM binds an engine to one event loop and starts it in a call that blocks for up to minutes, so it has
-    a thread with a loop of its own; requests come from any loop.
+    a thread with a loop of its own; requests come from any loop. `clock` tells seconds, for the time between restarts.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
+        self._clock = clock
         self.starts = 0
         """How often the engine was started."""
         self.deaths = 0
@@ -58,7 +62,12 @@ class Engine:
         self._llm: Any = None
         self._asleep: int | None = None
         """The level at which the engine sleeps."""
-        self._failed: UsageError | EngineDeadError | None = None
+        self._failed: UsageError | None = None
+        """Why it cannot run at all."""
+        self._death = ""
+        """How it died, where it has not been started since."""
+        self._restarted = -math.inf
+        """When it was last started after a death, by the clock."""
         self._starting: asyncio.Lock | None = None
 
     @classmethod
@@ -74,12 +83,12 @@ class Engine:
     async def run(self, job: Callable[[Any], Awaitable[T]], trip: Trip | None = None) -> T:
         """Do `job` with the running engine, in its own loop; cancelling the caller cancels the job.
 
-        An engine that dies is started again once, and what it had not answered is asked again. What the
-        start takes is added to the time that `trip` stood in a queue.
+        An engine that dies is started again, and what it had not answered is asked again; but not twice in ten
+        minutes. What the start takes is added to the time that `trip` stood in a queue.
 
         Raises:
             UsageError: when vLLM cannot start with these settings.
-            EngineDeadError: when the engine has died for the second time.
+            EngineDeadError: when the engine has died, and its last restart is less than ten minutes ago.
         """
         future = asyncio.run_coroutine_threadsafe(self._run(job, trip or Trip()), self._own_loop())
         return await asyncio.wrap_future(future)
@@ -150,14 +159,31 @@ class Engine:
         assert self._starting is not None
         async with self._starting:
             if self._llm is None and self._failed is None:
+                if self._death:
+                    self._begin_restart()
                 try:
                     self._llm = self._start()
+                    self._death = ""
                 except UsageError as error:
-                    self._failed = error
+                    if not self._death:
+                        self._failed = error
+                    else:
+                        self._death = f"the engine died, and could not be started again ({error})"
+                        raise
             if self._failed is not None:
                 # One for each that is told: an error that is raised again keeps growing.
-                raise type(self._failed)(str(self._failed))
+                raise UsageError(str(self._failed))
             return self._llm
+
+    def _begin_restart(self) -> None:
+        """Note a restart after a death; raises `EngineDeadError` where the last one is too near."""
+        left = self._restarted + RESTART_SECONDS - self._clock()
+        if left > 0:
+            raise EngineDeadError(
+                f"vllm:{self.settings.model}: {self._death}; set VLLM_LOGGING_LEVEL=INFO to see why. What was answered is "
+                f"stored: run the same again, or ask again in {math.ceil(left / 60)} min, when this process starts it anew"
+            )
+        self._restarted = self._clock()
 
     async def _rest(self, level: int | None) -> None:
         llm = self._llm
@@ -187,11 +213,7 @@ class Engine:
         self._llm = self._asleep = None
         llm.shutdown(timeout=0)
         self.deaths += 1
-        if self.deaths > 1:
-            self._failed = EngineDeadError(
-                f"vllm:{self.settings.model}: the engine died, and again after a restart; set "
-                "VLLM_LOGGING_LEVEL=INFO to see why. What was answered is stored: run the same again"
-            )
+        self._death = "the engine died, and again after a restart"
 
     def _start(self) -> Any:
         """A running engine; blocks until its weights are loaded."""

@@ -55,7 +55,7 @@ class VllmPooling:
             UsageError: when the extra `vllm` is missing, or the engine cannot start; says what to do.
             BadRequestError: for a part that the loaded model does not have; names those that it has.
             ContextOverflowError: for a text that does not fit the window.
-            EngineDeadError: when the engine has died twice.
+            EngineDeadError: when the engine has died twice within ten minutes.
         """
 
         async def job(llm: Any) -> Any:
