@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from moa.backends.base import Usage
+from moa.run.reply import NodeResult
 from moa.serve.answer import Answered, Asked, Fresh, breakdown, finish_reason
 from moa.serve.refusal import Refusal
 from moa.serve.stream import DONE, events
 from moa.serve.voice import Voice
 
 Json = dict[str, Any]
+LEAST = -9999.0
 
 
 def usage_of(usage: Usage) -> Json:
@@ -82,6 +85,9 @@ class ChatReply(Voice):
         for index, (result, rest) in enumerate(zip(answered.answers, answered.rests, strict=True)):
             if rest:
                 yield self._chunk(index, {"content": rest})
+            if told := self._logprobs(result):
+                # They are read whole from the model's reply, and so come after its text.
+                yield self._chunk(index, {}, logprobs=told)
             if calls := tool_calls(result.tool_calls):
                 yield self._chunk(
                     index, {"tool_calls": [{"index": n, **call} for n, call in enumerate(calls)]}
@@ -102,17 +108,29 @@ class ChatReply(Voice):
         return {
             "index": index,
             "message": message,
-            "logprobs": result.logprobs if self._asked.sampling.logprobs else None,
+            "logprobs": self._logprobs(result),
             "finish_reason": finish_reason(self._asked, answered.reply, result),
         }
 
-    def _chunk(self, index: int, delta: Json, finish: str | None = None) -> Json:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _logprobs(self, result: NodeResult) -> Any:
+        return finite(result.logprobs) if self._asked.sampling.logprobs else None
+
+    def _chunk(self, index: int, delta: Json, finish: str | None = None, logprobs: Any = None) -> Json:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         usage = {"usage": None} if self._usage else {}
         return {**self._about, "object": "chat.completion.chunk", "choices": [choice], **usage}
 
     def _more(self, answered: Answered) -> Json:
         return {"moa": breakdown(answered.reply, detailed=self._detailed)} if self._nodes else {}
+
+
+def finite(value: Any) -> Any:
+    """Log-probabilities without infinities, which JSON does not have; the API writes `-9999.0` for what is all but impossible."""
+    if isinstance(value, float):
+        return value if isfinite(value) else LEAST
+    if isinstance(value, list):
+        return [finite(each) for each in value]
+    return {name: finite(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def tool_calls(calls: Any) -> list[Json]:

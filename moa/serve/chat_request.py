@@ -144,10 +144,6 @@ def read_chat(body: Mapping[str, Any]) -> ChatRequest:
         raise bad("`modalities`: the answer is text", "modalities", "unsupported_parameter")
     if wanted.stream_options is not None and not wanted.stream:
         raise bad("`stream_options` is only for a stream", "stream_options")
-    if wanted.logprobs and wanted.stream:
-        raise bad(
-            "`logprobs` come with a whole answer, not with a stream", "logprobs", "unsupported_parameter"
-        )
     if wanted.top_logprobs is not None and not wanted.logprobs:
         raise bad("`top_logprobs` needs `logprobs: true`", "top_logprobs")
     return wanted

@@ -24,7 +24,6 @@ BEYOND = re.compile(
         (
             "must end with a user's turn",  # a schema cannot speak of the last item
             "is only for a stream",
-            "come with a whole answer, not with a stream",
             "needs `logprobs: true`",
             "`tool_choice` needs `tools`",
             "chooses its answer among others",  # what a model can do is no matter of its request

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import openai
 import pytest
 
-from moa.backends.base import Request
+from moa.backends.base import Completion, Emit, Request
 from moa.errors import ConnectionFailedError, RateLimitedError
 from moa.run.retry import RetryPolicy
 from moa.serve.answer import LARGE
@@ -143,7 +144,6 @@ async def test_nodes_are_told_of_on_request() -> None:
         pytest.param({"response_format": {"type": "json_schema"}}, "response_format", id="no schema"),
         pytest.param({"tool_choice": "required"}, "tool_choice", id="a choice of no tools"),
         pytest.param({"stream_options": {"include_usage": True}}, "stream_options", id="no stream"),
-        pytest.param({"logprobs": True, "stream": True}, "logprobs", id="streamed logprobs"),
         pytest.param({"model": "due"}, "model", id="unknown model"),
     ],
 )
@@ -248,3 +248,40 @@ async def test_what_callers_bring_does_not_pile_up() -> None:
         house = server.house
     assert len(house.plans) == PLANS and len(vars(house.runner)["_guests_wirings"]) <= PLANS
     assert not any("xxx" in key[2] for key in house.plans)
+
+
+class Probable(Scripted):
+    """Gives a log-probability for each word, and one that JSON cannot write."""
+
+    async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
+        completion = await super().complete(request, emit)
+        if not request.params.get("logprobs"):
+            return completion
+        told: Any = {
+            "content": [
+                {"token": word, "bytes": None, "logprob": value, "top_logprobs": []}
+                for word, value in (("Why?", -0.5), (" not", float("-inf")))
+            ],
+            "refusal": None,
+        }
+        choices = tuple(dataclasses.replace(choice, logprobs=told) for choice in completion.choices)
+        return dataclasses.replace(completion, choices=choices)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_log_probabilities_come_with_a_stream_as_with_a_whole_answer(count: int) -> None:
+    backends = {"panel": Scripted(), "sink": Probable()}
+    async with serving(backends=backends) as server, server.client() as client:
+        whole = await client.chat.completions.create(model="duo", messages=ASK, logprobs=True, n=count)
+        async with client.chat.completions.stream(
+            model="duo", messages=ASK, logprobs=True, top_logprobs=2, n=count
+        ) as stream:
+            streamed = await stream.get_final_completion()
+        plain = await client.chat.completions.create(model="duo", messages=ASK, stream=True)
+        unasked = [chunk.choices[0].logprobs async for chunk in plain if chunk.choices]
+    for choice, other in zip(whole.choices, streamed.choices, strict=True):
+        assert choice.logprobs is not None and choice.logprobs.content is not None and other.logprobs
+        assert [each.logprob for each in choice.logprobs.content] == [-0.5, -9999.0]
+        assert other.logprobs.content == choice.logprobs.content
+    assert set(unasked) == {None}
+    assert backends["sink"].requests[1].params["top_logprobs"] == 2
