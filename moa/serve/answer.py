@@ -21,6 +21,7 @@ from moa.run.reply import NodeResult, Reply
 from moa.serve.context import Context
 from moa.serve.house import House, Served
 from moa.serve.refusal import Refusal, bad, broken, refusal_of
+from moa.serve.sight import refuse_unseen
 from moa.serve.stream import Feed
 from moa.serve.unsent import Diverged, Unsent
 from moa.spec.agent import Sampling
@@ -95,6 +96,7 @@ def plan_for(asked: Asked, known: Recent[tuple[str, ...], Plan] | None = None) -
 async def answer(house: House, context: Context, asked: Asked) -> Answered:
     """The whole answer; raises `Refusal`."""
     plan = plan_for(asked, house.plans)
+    refuse_unseen(house, asked.served, asked.messages)
     async with house.admission.place(context.tenant):
         reply = await house.answer(context, plan, asked.messages, seed=asked.seed, once=asked.large)
     return await _booked(house, context, asked, reply)
@@ -107,6 +109,7 @@ async def arriving(house: House, context: Context, asked: Asked) -> AsyncIterato
     Raises `Refusal` for what cannot be asked at all. Leaving the block cancels what is still under way.
     """
     plan = plan_for(asked, house.plans)
+    refuse_unseen(house, asked.served, asked.messages)
     feed: Feed[Arrival] = Feed()
     task = asyncio.create_task(_write(house, context, asked, plan, feed))
     try:

@@ -103,6 +103,8 @@ class ChatRequest(Fields):
                     raise ValueError(f"part {place} of message {number} has none of the types {known}")
                 if part["type"] == "text" and not isinstance(part.get("text"), str):
                     raise ValueError(f"part {place} of message {number} has no `text`")
+                if part["type"] == "image_url" and not _has_address(part.get("image_url")):
+                    raise ValueError(f"part {place} of message {number} has no `image_url` with a `url`")
         return messages
 
     @field_validator("response_format")
@@ -177,6 +179,10 @@ def sampling_of(wanted: ChatRequest) -> Sampling:
 def seed_of(seed: int | None) -> int | None:
     """A seed that fits beside the sample's number, whatever 64 bits the caller sent."""
     return None if seed is None else seed % (1 << 32)
+
+
+def _has_address(picture: Any) -> bool:
+    return isinstance(picture, dict) and isinstance(picture.get("url"), str)
 
 
 def _holds_schema(value: Json | None) -> bool:
