@@ -39,7 +39,8 @@ package: $(TEST)/.ready  ## Build the source archive and the wheel, install them
 	bash scripts/check-package.sh $(TEST)/bin/python $(PACKAGE)
 
 vllm: $(VLLM)/.ready  ## Run the tests of vLLM's engine, on the processor (Linux on x86-64)
-	MOA_TEST_VLLM=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -m vllm tests/backends tests/acceptance tests/up $(ARGS)
+	MOA_TEST_VLLM=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -m vllm -p tests.support.sides --numprocesses $(WORKERS) --dist loadfile \
+		$$(grep -rl --include='*.py' '^@needs_vllm' tests) $(ARGS)
 
 format: $(TEST)/.ready  ## Put the code into shape
 	$(TEST)/bin/ruff check --fix

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.vllm import folder, needs_vllm
+from tests.support.vllm import ALONE, folder, needs_vllm
 
 QUESTIONS = 12
 
@@ -28,9 +28,9 @@ def write_inputs(here: Path) -> None:
                         "provider": "vllm",
                         "model": folder(),
                         "sampling": {"body": {"ignore_eos": True}},
-                        "max_output": 60,
+                        "max_output": 24,
                         "limits": {"concurrency": 2},
-                        "options": {"dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8},
+                        "options": {"dtype": "float32", "max_model_len": 256, "max_num_seqs": 8},
                     }
                 }
             }
@@ -41,13 +41,13 @@ def write_inputs(here: Path) -> None:
 
 
 @asynccontextmanager
-async def batch(here: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def batch(here: Path, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """`moa batch` over the questions, which does not outlive the test."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "moa", "batch", "single", "questions.jsonl", "--out", "out.jsonl",
         "--models", "models.yaml", "-m", "small", "--store", "store.sqlite",
         cwd=here, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), **environ},
     )  # fmt: skip
     try:
         yield process
@@ -109,7 +109,7 @@ async def test_an_engine_that_dies_twice_ends_the_run_and_loses_nothing(tmp_path
     assert named and all("the engine died, and again after a restart" in line for line in named)
     assert second <= stored(tmp_path) < QUESTIONS
 
-    async with batch(tmp_path) as again:
+    async with batch(tmp_path, **ALONE) as again:
         said = await ended(again)
     assert again.returncode == 0, said
     assert stored(tmp_path) == QUESTIONS

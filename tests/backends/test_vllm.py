@@ -14,9 +14,9 @@ from moa.backends.base import LABELS, Backend, Completion, Delta, Request
 from moa.backends.vllm.backend import Vllm
 from moa.errors import BackendTimeoutError, BadRequestError, ContextOverflowError, UsageError
 from moa.spec.model import ModelSpec
-from tests.support.vllm import MISSING, SMALL, counter, folder, needs_vllm
+from tests.support.vllm import MISSING, SLOTS, SMALL, WINDOW, counter, folder, needs_vllm
 
-LONG = {"max_tokens": 900, "ignore_eos": True}
+LONG = {"max_tokens": 400, "ignore_eos": True}
 """A reply that takes a while unless it is stopped."""
 
 
@@ -77,7 +77,7 @@ async def test_the_window_is_the_engines(small: Vllm) -> None:
     async def window(llm: Any) -> int:
         return int(llm.model_config.max_model_len)
 
-    assert await small.context_length() == 2048 == await small.engine.run(window)
+    assert await small.context_length() == WINDOW == await small.engine.run(window)
 
 
 @needs_vllm
@@ -144,18 +144,18 @@ async def test_a_reply_that_takes_too_long_is_given_up(small: Vllm) -> None:
 @needs_vllm
 async def test_a_prompt_that_is_too_long_names_the_window(small: Vllm) -> None:
     with pytest.raises(
-        ContextOverflowError, match=r"^small: the prompt does not fit .* \(2048 tokens\)$"
+        ContextOverflowError, match=rf"^small: the prompt does not fit .* \({WINDOW} tokens\)$"
     ) as caught:
-        await small.complete(asking("word " * 3000))
-    assert caught.value.limit == 2048
+        await small.complete(asking("word " * (WINDOW + 100)))
+    assert caught.value.limit == WINDOW
 
 
 @needs_vllm
 async def test_a_reply_ends_where_the_window_does(small: Vllm) -> None:
-    request = asking("word " * 1980, params={"max_tokens": 500, "ignore_eos": True})
+    request = asking("word " * (WINDOW - 68), params={"max_tokens": 200, "ignore_eos": True})
     (choice,) = (await small.complete(request)).choices
     assert choice.finish_reason == "length"
-    assert choice.usage.input_tokens + choice.usage.output_tokens == 2048
+    assert choice.usage.input_tokens + choice.usage.output_tokens == WINDOW
 
 
 @needs_vllm
@@ -267,11 +267,11 @@ async def test_those_nearest_to_the_answer_go_first(small: Vllm) -> None:
         ended.append(name)
 
     async with asyncio.TaskGroup() as group:
-        for number in range(40):
+        for number in range(3 * SLOTS):
             group.create_task(ask(f"cat {number}", 5))
-        await until_unfinished(small, 40)
+        await until_unfinished(small, 3 * SLOTS)
         group.create_task(ask("the answer", 0))
-    assert ended.index("the answer") < 36
+    assert ended.index("the answer") < 2 * SLOTS
 
 
 @needs_vllm

@@ -25,7 +25,7 @@ from moa.errors import BadRequestError, ContextOverflowError, InvalidReplyError
 from moa.nodes.similarity import cosine_matrix
 from moa.spec.model import ModelSpec
 from tests.support.backends import Scripted, in_turn
-from tests.support.vllm import folder, needs_vllm
+from tests.support.vllm import ALONE, folder, needs_vllm
 
 PAIRS = [
     Pair("Why is the sky blue?", answer) for answer in ("Rayleigh scattering.", "It is not.", "Because.")
@@ -129,6 +129,14 @@ class Here(NamedTuple):
     kind: str
     spec: ModelSpec
     over_http: Told
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_worker() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, given in ALONE.items():
+            patch.setenv(name, given)
+        yield
 
 
 @pytest.fixture(scope="module", params=list(HOWS))

@@ -38,7 +38,12 @@ def unpack(gguf: Path, folder: Path) -> Path:
             made = Path(scratch) / "model"
             made.mkdir()
             _write(gguf, made)
-            made.replace(folder)
+            try:
+                made.replace(folder)
+            except OSError:
+                # Another process was faster.
+                if not (folder / "config.json").is_file():
+                    raise
     return folder
 
 

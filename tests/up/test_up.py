@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests.cli.calling import Caller
-from tests.support.vllm import folder, needs_vllm
+from tests.support.vllm import ALONE, folder, needs_vllm
 from tests.up.conftest import Faulty
 from tests.up.test_fleet import alive
 
@@ -142,7 +142,7 @@ def test_the_real_engine_answers_by_the_entrys_name(
     (tmp_path / "models.yaml").write_text(json.dumps({"models": {"a": small, "b": small}}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with supervisor(os.environ) as process:
+    with supervisor({**os.environ, **ALONE}) as process:
         until((tmp_path / "w.yaml").exists, 200)
         moa = Caller(monkeypatch, capsys)
         called = moa("run", "single", "Say hello.", "-m", "b", "--models", "w.yaml", "--json", "--no-store")
