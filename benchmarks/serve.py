@@ -70,6 +70,7 @@ async def serve(store: str, pace: float) -> None:
     from moa.serve.app import make_app
     from moa.serve.house import Served, Settings
     from moa.serve.listen import listen, settle
+    from moa.serve.viewer.site import mount
     from moa.spec.model import Limits, ModelSpec
 
     class Paced:
@@ -105,6 +106,7 @@ async def serve(store: str, pace: float) -> None:
     async with Runner(backends=backends, models=models, store=store) as runner:
         plan = graph.plan(runner.models)
         app = make_app([Served(plan.name, plan)], runner, Settings(max_running=1024, log=lambda line: None))
+        mount(app)
 
         def count() -> None:
             print(json.dumps({"tasks": len(asyncio.all_tasks())}), flush=True)

@@ -15,6 +15,7 @@ from moa.serve.house import HOUSE
 T = TypeVar("T")
 SSE = "text/event-stream; charset=utf-8"
 COMMENT = b": keep-alive\n\n"
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 class Feed(Generic[T]):
@@ -85,7 +86,7 @@ class EventStream:
 
 def encoded(value: Any) -> str:
     """One line of JSON in plain ASCII: no text of a model can end an event or begin another."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def events(values: Iterable[Any]) -> bytes:
