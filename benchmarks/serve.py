@@ -1,12 +1,17 @@
 """Load on `moa serve`: many streaming clients at once, and what the server adds to the first token.
 
-    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4] [--pace 0.2] [--bare]
+    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4] [--pace 0.2] [--even] [--bare]
 
 Three processes: the server, with models that answer by the clock (two drafts, then a sink that streams); the clients; and this
 one, which reads the server's size from /proc. The critical path of the first token is the draft's latency and the sink's, both
 known; what the client waits beyond them was added: by the engine, by HTTP, and by the client itself. Slow readers ask for long
-answers and read 1 KiB a second. Leaves with 1 where an answer
-fails, and where tasks or sockets are left behind.
+answers and read 1 KiB a second.
+
+Words come at uneven times, as a model's do. `--even` has all streams keep one beat: they fall into step, as each that begins
+during a burst begins at its end, and what is measured is how fast a burst of a hundred words goes out. The machine's own pauses
+are in the figures too; the last line says how long they were for a process that only sleeps.
+
+Leaves with 1 where an answer fails, and where tasks or sockets are left behind.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -61,7 +67,7 @@ class Asked:
 # The server
 
 
-async def serve(store: str, pace: float) -> None:
+async def serve(store: str, pace: float, even: bool) -> None:
     """Serve two drafts and a sink until told to stop; SIGUSR1 has the tasks counted."""
     import moa
     from moa.backends.base import Choice, Completion, Delta, Emit, Request
@@ -78,6 +84,7 @@ async def serve(store: str, pace: float) -> None:
 
         def __init__(self, *, draft: bool) -> None:
             self.draft = draft
+            self.random = random.Random(0)
 
         async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
             flood = "flood" in str(request.messages)
@@ -85,11 +92,12 @@ async def serve(store: str, pace: float) -> None:
                 await asyncio.sleep(DRAFT)
                 text = "a draft of some words " * 8
             else:
-                begin = asyncio.get_running_loop().time() + FIRST
+                due = asyncio.get_running_loop().time() + FIRST
                 words = [f"word{number} " * (FLOOD if flood else 1) for number in range(WORDS)]
-                for number, word in enumerate(words):
-                    await asyncio.sleep(begin + number * pace - asyncio.get_running_loop().time())
+                for word in words:
+                    await asyncio.sleep(due - asyncio.get_running_loop().time())
                     emit(Delta(0, word))
+                    due += pace if even else pace * self.random.uniform(0.5, 1.5)
                 text = "".join(words)
             return Completion((Choice(text, "stop", usage=Tokens(100, WORDS)),), "paced")
 
@@ -123,8 +131,10 @@ async def serve(store: str, pace: float) -> None:
 class Server:
     """The server's process, seen from outside."""
 
-    def __init__(self, role: str, store: Path, pace: float) -> None:
-        command = [sys.executable, __file__, "--as", role, "--store", str(store), "--pace", str(pace)]
+    def __init__(self, options: argparse.Namespace, store: Path) -> None:
+        role = "bare" if options.bare else "server"
+        command = [sys.executable, __file__, "--as", role, "--store", str(store), "--pace", str(options.pace)]
+        command += ["--even"] * options.even
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._told = self.process.stdout
@@ -150,9 +160,11 @@ class Server:
         return self.process.wait(20)
 
 
-async def bare(pace: float) -> None:
+async def bare(pace: float, even: bool) -> None:
     """What cannot be done with less: a handler that sleeps and writes the same number of events."""
     from aiohttp import web
+
+    chance = random.Random(0)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         await request.read()
@@ -163,7 +175,7 @@ async def bare(pace: float) -> None:
             await response.write(
                 f'data: {{"choices":[{{"delta":{{"content":"word{number}"}}}}]}}\n\n'.encode()
             )
-            await asyncio.sleep(pace)
+            await asyncio.sleep(pace if even else pace * chance.uniform(0.5, 1.5))
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -257,6 +269,28 @@ async def clients(options: argparse.Namespace) -> None:
 # The measurement
 
 
+class Pauses(threading.Thread):
+    """How late a thread wakes that only sleeps: what the machine itself adds to whatever waits on it."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.late: list[float] = []
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Sleep 5 ms, again and again."""
+        while not self.over.is_set():
+            began = time.perf_counter()
+            time.sleep(0.005)
+            self.late.append((time.perf_counter() - began - 0.005) * 1000)
+
+    def told(self) -> str:
+        """The figures."""
+        self.over.set()
+        self.join()
+        return f"p99 {percentile(self.late, 0.99):.1f} ms   most {max(self.late):.1f} ms"
+
+
 def load(options: argparse.Namespace, port: int) -> subprocess.Popen[str]:
     """The clients in a process of their own."""
     numbers = {name: getattr(options, name) for name in ("clients", "seconds", "slow", "pace")} | {
@@ -276,7 +310,8 @@ def percentile(values: list[float], share: float) -> float:
 def measure(options: argparse.Namespace, server: Server) -> list[str]:
     """Load the server, print what came of it; what is wrong."""
     before = server.usage()
-    loading = load(options, server.port)
+    loading, pauses = load(options, server.port), Pauses()
+    pauses.start()
     sizes: list[float] = []
     began, worked = time.monotonic(), server.processor()
     while loading.poll() is None and time.monotonic() - began < options.seconds:
@@ -284,6 +319,7 @@ def measure(options: argparse.Namespace, server: Server) -> list[str]:
         sizes.append(server.usage().megabytes)
     took, worked = time.monotonic() - began, server.processor() - worked
     told, _ = loading.communicate()
+    paused = pauses.told()
     asked: dict[str, Any] = json.loads(told)
     time.sleep(SETTLED)
     after = server.usage()
@@ -308,6 +344,7 @@ def measure(options: argparse.Namespace, server: Server) -> list[str]:
     print(
         f"load average           {' '.join(f'{value:.1f}' for value in os.getloadavg())} on {os.cpu_count()} cores"
     )
+    print(f"pauses of the machine  {paused}")
     wrong = list(asked["errors"][:1])
     if asked["answers"] < options.clients:
         wrong.append(f"{options.clients} clients have only {asked['answers']} answers")
@@ -326,6 +363,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--slow", type=int, default=4, help="readers of 1 KiB a second besides")
     parser.add_argument("--pace", type=float, default=0.2, help="seconds a word of the sink")
+    parser.add_argument("--even", action="store_true", help="all streams in step")
     parser.add_argument(
         "--bare", action="store_true", help="measure a bare aiohttp handler instead, to compare"
     )
@@ -334,14 +372,14 @@ def main() -> None:
     parser.add_argument("--store", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role == "server":
-        asyncio.run(serve(options.store, options.pace))
+        asyncio.run(serve(options.store, options.pace, options.even))
     elif options.role == "bare":
-        asyncio.run(bare(options.pace))
+        asyncio.run(bare(options.pace, options.even))
     elif options.role == "clients":
         asyncio.run(clients(options))
     else:
         with tempfile.TemporaryDirectory() as folder:
-            server = Server("bare" if options.bare else "server", Path(folder) / "store.sqlite", options.pace)
+            server = Server(options, Path(folder) / "store.sqlite")
             try:
                 wrong = measure(options, server)
             finally:

@@ -110,7 +110,7 @@ async def arriving(house: House, context: Context, asked: Asked) -> AsyncIterato
     """
     plan = plan_for(asked, house.plans)
     refuse_unseen(house, asked.served, asked.messages)
-    feed: Feed[Arrival] = Feed()
+    feed: Feed[Arrival] = Feed(house.settings.keep_alive)
     task = asyncio.create_task(_write(house, context, asked, plan, feed))
     try:
         yield feed

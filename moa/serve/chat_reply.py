@@ -10,7 +10,7 @@ from moa.backends.base import Usage
 from moa.run.reply import NodeResult
 from moa.serve.answer import Answered, Asked, Fresh, breakdown, finish_reason
 from moa.serve.refusal import Refusal
-from moa.serve.stream import DONE, events
+from moa.serve.stream import DONE, HOLE, Template, event, events
 from moa.serve.voice import Voice
 
 Json = dict[str, Any]
@@ -47,6 +47,7 @@ class ChatReply(Voice):
         self._nodes = nodes
         self._usage = usage
         self._detailed = detailed
+        self._pieces: dict[int, Template] = {}
         self._about = {
             "id": f"chatcmpl-{id.removeprefix('req_')}",
             "created": created,
@@ -71,7 +72,10 @@ class ChatReply(Voice):
 
     def piece(self, fresh: Fresh) -> bytes:
         """A piece of an answer."""
-        return events([self._chunk(fresh.choice, {"content": fresh.text})])
+        template = self._pieces.get(fresh.choice)
+        if template is None:
+            template = self._pieces[fresh.choice] = Template(self._chunk(fresh.choice, {"content": HOLE}))
+        return event(template(fresh.text))
 
     def last(self, answered: Answered) -> bytes:
         """What is left of each answer, its tool calls, why it ended, and the usage where it is wanted."""

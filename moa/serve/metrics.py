@@ -105,15 +105,18 @@ class Figures:
             self._under_way.inc()
             return
         run = self._runs.get((context.id, event.run))
-        if run is not None:
-            self._hear(run, event)
-            if isinstance(event, RunFinished):
-                self._leave((context.id, event.run))
+        if run is None:
+            return
+        if isinstance(event, TextArrived):  # by far the most
+            if not run.first:
+                self._note_first(run)
+            return
+        self._hear(run, event)
+        if isinstance(event, RunFinished):
+            self._leave((context.id, event.run))
 
     def _hear(self, run: _Run, event: Event) -> None:
         match event:
-            case TextArrived():
-                self._note_first(run)
             case NodeStarted():
                 run.nodes[event.node] = event.time
             case NodeFinished():
@@ -131,9 +134,8 @@ class Figures:
                     self._failed.labels(run.graph).inc()
 
     def _note_first(self, run: _Run) -> None:
-        if not run.first:
-            run.first = True
-            self._first.labels(run.graph).observe(max(0.0, self._timer() - run.began))
+        run.first = True
+        self._first.labels(run.graph).observe(max(0.0, self._timer() - run.began))
 
     def _note_node(self, run: _Run, event: NodeFinished) -> None:
         node = _MEMBER.sub("", event.node)

@@ -182,12 +182,12 @@ async def _whole(request: web.Request, relay: Relay) -> web.StreamResponse:
 
 async def _stream(request: web.Request, relay: Relay) -> web.StreamResponse:
     house, context = request.app[HOUSE], request[CONTEXT]
-    feed: Feed[Any] = Feed()
+    feed: Feed[Any] = Feed(house.settings.keep_alive)
     stream = EventStream(request)
     task = asyncio.create_task(relay.stream(house, context, feed))
     try:
         while True:
-            arrivals = await feed.take(house.settings.keep_alive)
+            arrivals = await feed.take()
             if not arrivals:
                 await stream.comment()
                 continue

@@ -22,7 +22,7 @@ async def tell(request: web.Request, asked: Asked, voice: Voice) -> web.StreamRe
     stream = EventStream(request, voice.kind)
     async with arriving(house, context, asked) as feed:
         while True:
-            arrivals = await feed.take(house.settings.keep_alive)
+            arrivals = await feed.take()
             last = arrivals[-1] if arrivals else None
             if isinstance(last, Refusal) and not stream.begun:
                 return refused(request, last)

@@ -52,7 +52,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
         raise refusal_for(error, body) from None
     context.model = wanted.graph
     asked = Asked(house.find(wanted.graph), [turn.model_dump() for turn in wanted.messages])
-    feed: Feed[Arrival] = Feed()
+    feed: Feed[Arrival] = Feed(house.settings.keep_alive)
     task = asyncio.create_task(_work(house, context, asked, feed))
     try:
         return await _tell(request, house, context, feed)
@@ -83,7 +83,7 @@ async def _tell(
     stream = EventStream(request)
     writing = _Writing(house.settings.timer, detailed=house.settings.detailed)
     while True:
-        arrivals = await feed.take(house.settings.keep_alive)
+        arrivals = await feed.take()
         last = arrivals[-1] if arrivals else None
         if isinstance(last, Reply) and last.error is not None:
             context.error = f"{type(last.error).__name__}: {last.error}"
