@@ -1,6 +1,6 @@
 """Load on `moa serve`: many streaming clients at once, and what the server adds to the first token.
 
-    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4] [--pace 0.2] [--even] [--bare]
+    python benchmarks/serve.py [--clients 256] [--seconds 60] [--slow 4] [--pace 0.2] [--http] [--even] [--bare]
 
 Three processes: the server, with models that answer by the clock (two drafts, then a sink that streams); the clients; and this
 one, which reads the server's size from /proc. The critical path of the first token is the draft's latency and the sink's, both
@@ -30,7 +30,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,8 +41,8 @@ WORDS = 40
 """Words of an answer."""
 FLOOD = 3000
 """So many times longer is the answer that a slow reader asks for: 1.4 MB."""
-SETTLED = 3.0
-"""Seconds after which nothing of the load may be left."""
+SETTLED, UNUSED = 3.0, 32.0
+"""Seconds after which nothing of the load may be left, and more of them before an unused connection to a model is closed."""
 
 
 class Usage(NamedTuple):
@@ -67,7 +67,7 @@ class Asked:
 # The server
 
 
-async def serve(store: str, pace: float, even: bool) -> None:
+async def serve(store: str, pace: float, even: bool, behind: str | None) -> None:
     """Serve two drafts and a sink until told to stop; SIGUSR1 has the tasks counted."""
     import moa
     from moa.backends.base import Choice, Completion, Delta, Emit, Request
@@ -107,10 +107,12 @@ async def serve(store: str, pace: float, even: bool) -> None:
     graph = moa.Graph("load")
     drafts = graph.agent("proposer", models=["draft-a", "draft-b"], name="drafts")
     graph.answer = graph.agent("aggregator", model="sink", inputs=drafts)
-    backends = {name: Paced(draft=name != "sink") for name in ("draft-a", "draft-b", "sink")}
+    names = ("draft-a", "draft-b", "sink")
+    backends = {} if behind else {name: Paced(draft=name != "sink") for name in names}
     # A model that does not say how much it can take is found out slowly: that is not what is measured here.
     limits = Limits(concurrency=4096)
-    models = {name: ModelSpec(name=name, provider="lent", model=name, limits=limits) for name in backends}
+    where: dict[str, Any] = {"base_url": behind} if behind else {"provider": "lent"}
+    models = {name: ModelSpec(name=name, model=name, limits=limits, **where) for name in names}
     async with Runner(backends=backends, models=models, store=store) as runner:
         plan = graph.plan(runner.models)
         app = make_app([Served(plan.name, plan)], runner, Settings(max_running=1024, log=lambda line: None))
@@ -131,14 +133,14 @@ async def serve(store: str, pace: float, even: bool) -> None:
 class Server:
     """The server's process, seen from outside."""
 
-    def __init__(self, options: argparse.Namespace, store: Path) -> None:
-        role = "bare" if options.bare else "server"
-        command = [sys.executable, __file__, "--as", role, "--store", str(store), "--pace", str(options.pace)]
+    def __init__(self, role: str, options: argparse.Namespace, *more: str) -> None:
+        command = [sys.executable, __file__, "--as", role, "--pace", str(options.pace), *more]
         command += ["--even"] * options.even
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._told = self.process.stdout
-        self.port = int(self._told.readline().rsplit(":", 1)[1])
+        self.url = self._told.readline().strip()
+        self.port = int(self.url.rsplit(":", 1)[1])
 
     def usage(self) -> Usage:
         """What it holds now."""
@@ -192,6 +194,70 @@ async def bare(pace: float, even: bool) -> None:
     print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
     await stop.wait()
     await runner.cleanup()
+
+
+class Scripted(asyncio.Protocol):
+    """A server of models for one connection, with as little of HTTP as will do: it must cost less than what is measured."""
+
+    def __init__(self, pace: float, even: bool, chance: random.Random) -> None:
+        self.pace, self.even, self.chance = pace, even, chance
+        self.loop = asyncio.get_running_loop()
+        self.got = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.got += data
+        head, found, body = self.got.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if not found or len(body) < int(length[1] if length else 0):
+            return
+        self.got = b""
+        if b'"stream":true' in body:
+            words = FLOOD if b"flood" in body else 1
+            self.loop.call_later(FIRST, self.word, 0, self.loop.time() + FIRST, words)
+        elif head.startswith(b"POST"):
+            self.loop.call_later(DRAFT, self.whole, {"content": "a draft of some words " * 8})
+        else:
+            self.transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+
+    def whole(self, message: dict[str, str]) -> None:
+        """An answer in one piece."""
+        usage = {"prompt_tokens": 100, "completion_tokens": WORDS, "total_tokens": 100 + WORDS}
+        choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
+        body = json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.transport.write(f"{head}{body}".encode())
+
+    def word(self, number: int, due: float, times: int) -> None:
+        """The next word of a stream, and when the one after it comes."""
+        if not number:
+            head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            self.transport.write(head.encode())
+        last, end = number == WORDS - 1, "0\r\n\r\n"
+        choice = {
+            "index": 0,
+            "delta": {"content": f"word{number} " * times},
+            "finish_reason": "stop" if last else None,
+        }
+        event = json.dumps({"id": "x", "object": "chat.completion.chunk", "choices": [choice]})
+        data = f"data: {event}\n\n" + ("data: [DONE]\n\n" if last else "")
+        self.transport.write(f"{len(data):x}\r\n{data}\r\n{end if last else ''}".encode())
+        if not last:
+            due += self.pace if self.even else self.pace * self.chance.uniform(0.5, 1.5)
+            self.loop.call_at(due, self.word, number + 1, due, times)
+
+
+async def models(pace: float, even: bool) -> None:
+    """Serve the models until killed."""
+    chance = random.Random(0)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Scripted(pace, even, chance), "127.0.0.1", 0, backlog=1024
+    )
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
 
 
 # The clients
@@ -321,7 +387,7 @@ def measure(options: argparse.Namespace, server: Server) -> list[str]:
     told, _ = loading.communicate()
     paused = pauses.told()
     asked: dict[str, Any] = json.loads(told)
-    time.sleep(SETTLED)
+    time.sleep(SETTLED + UNUSED * options.http)
     after = server.usage()
     added = [seconds * 1000 for seconds in asked["added"]]
     warm = sizes[len(sizes) // 3 :] or [before.megabytes]
@@ -363,23 +429,36 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--slow", type=int, default=4, help="readers of 1 KiB a second besides")
     parser.add_argument("--pace", type=float, default=0.2, help="seconds a word of the sink")
+    parser.add_argument(
+        "--http", action="store_true", help="models that are asked over HTTP, in a process of their own"
+    )
     parser.add_argument("--even", action="store_true", help="all streams in step")
     parser.add_argument(
         "--bare", action="store_true", help="measure a bare aiohttp handler instead, to compare"
     )
-    parser.add_argument("--as", dest="role", choices=["server", "bare", "clients"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--as", dest="role", choices=["server", "bare", "models", "clients"], help=argparse.SUPPRESS
+    )
+    parser.add_argument("--behind", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--store", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role == "server":
-        asyncio.run(serve(options.store, options.pace, options.even))
+        asyncio.run(serve(options.store, options.pace, options.even, options.behind))
+    elif options.role == "models":
+        asyncio.run(models(options.pace, options.even))
     elif options.role == "bare":
         asyncio.run(bare(options.pace, options.even))
     elif options.role == "clients":
         asyncio.run(clients(options))
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            server = Server(options, Path(folder) / "store.sqlite")
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as behind:
+            more = ["--store", f"{folder}/store.sqlite"]
+            if options.http:
+                backend = Server("models", options)
+                behind.callback(backend.process.kill)
+                more += ["--behind", f"{backend.url}/v1"]
+            server = Server("bare" if options.bare else "server", options, *more)
             try:
                 wrong = measure(options, server)
             finally:

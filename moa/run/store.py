@@ -53,9 +53,9 @@ class Store:
     ) -> Store:
         """Open a store, and create it with its folders where it does not exist.
 
-        `readonly` never creates or writes anything (replay). `linger` is how long a write waits for others
-        to share its transaction and the shortest time between two of them, `timeout` how long to wait for
-        other programs, both in seconds.
+        `readonly` never creates or writes anything (replay). `linger` is how long a write that nobody
+        waits for waits for others to share its transaction, and the longest rest between two of them,
+        `timeout` how long to wait for other programs, both in seconds.
         Raises `StoreError` with one line for a file that cannot be used.
         """
         name = MEMORY if str(path) == MEMORY else str(Path(path).expanduser())

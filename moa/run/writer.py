@@ -23,6 +23,8 @@ _CHUNKS = tuple(1 << power for power in range(9 if sqlite3.sqlite_version_info >
 versions of SQLite take 999 values."""
 _GROUP = 1024
 """Puts per transaction, at most."""
+_REST = 8
+"""Times the duration of a transaction that pass before the next: what flushes cost has this bound, whatever the disk."""
 _REMEMBERED = 8192
 """Digests of texts and requests that need not be written again, at most."""
 
@@ -69,9 +71,10 @@ class Writer:
     """Commits what is put, in groups.
 
     After the first put the thread waits `linger` seconds for others to join its transaction, or until
-    somebody waits for it; and no two transactions begin closer together than that, so that the flushes
-    of many questions share one. A write that failed is kept: the next flush tries it again, and until one
-    succeeds further puts are refused.
+    somebody waits for it. Between two transactions it rests for several times as long as the last one
+    took, at most `linger`: where there are many flushes they share transactions, and a lone one is done
+    at once. A write that failed is kept: the next flush tries it again, and until one succeeds further
+    puts are refused.
     """
 
     def __init__(self, path: str, db: sqlite3.Connection, *, linger: float, timeout: float) -> None:
@@ -87,7 +90,7 @@ class Writer:
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._hurry = threading.Event()
         self._closing = threading.Event()
-        self._began = float("-inf")
+        self._rested = float("-inf")
         self._backlog: list[Put] = []
         self._written: dict[str, None] = {}
         self._version = _data_version(db)
@@ -134,7 +137,10 @@ class Writer:
     def _run(self) -> None:
         while True:
             items = self._gather()
+            began = time.monotonic()
             self._commit([item for item in items if isinstance(item, Put)], wanted=len(items))
+            ended = time.monotonic()
+            self._rested = ended + min(self._linger, _REST * (ended - began))
             stop = [item.done for item in items if isinstance(item, _Stop)]
             for waiting in (*(item for item in items if isinstance(item, Future)), *stop):
                 self._settle(waiting)
@@ -145,8 +151,7 @@ class Writer:
         items = [self._queue.get()]
         if isinstance(items[0], Put):
             self._hurry.wait(self._linger)
-        self._closing.wait(max(0.0, self._began + self._linger - time.monotonic()))
-        self._began = time.monotonic()
+        self._closing.wait(max(0.0, self._rested - time.monotonic()))
         self._hurry.clear()
         try:
             while len(items) < _GROUP:

@@ -37,7 +37,7 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    calm_collector()
+    calm_collector(young=5_000, times=200)  # short pauses: everybody waits for each
     sys.setswitchinterval(0.0005)
 
 

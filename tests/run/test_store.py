@@ -16,6 +16,7 @@ from moa.backends.base import Usage
 from moa.errors import StoreError
 from moa.run.keys import base_key
 from moa.run.store import Record, Store
+from moa.run.writer import Put, Writer
 from tests.support.stored import count, key_of, put, record
 
 
@@ -160,8 +161,17 @@ async def test_many_flushes_at_once(path: Path, store: Store) -> None:
     assert count(path, "responses") == 100
 
 
-async def test_flushes_share_transactions(path: Path) -> None:
+async def test_flushes_share_transactions_where_the_disk_is_slow(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Twenty flushes in a row take a few transactions, not twenty."""
+    write = Writer._write
+
+    def slowly(writer: Writer, puts: list[Put]) -> None:
+        time.sleep(0.03)
+        write(writer, puts)
+
+    monkeypatch.setattr(Writer, "_write", slowly)
     store = Store.open(path, linger=0.2)
     watcher = sqlite3.connect(path)
     versions = set()
@@ -179,6 +189,17 @@ async def test_flushes_share_transactions(path: Path) -> None:
     await store.aclose()
     assert count(path, "responses") == 20
     assert len(versions) < 10
+
+
+async def test_a_flush_waits_for_nobody_else(path: Path) -> None:
+    """Flushes one after another do not wait for company, however long a write without a flush does."""
+    store = Store.open(path, linger=60)
+    async with asyncio.timeout(30):
+        for number in range(5):
+            put(store, f"question {number}", record(str(number)))
+            await store.flush()
+    assert count(path, "responses") == 5
+    await store.aclose()
 
 
 async def test_closing_commits_and_cleans_up(path: Path) -> None:
