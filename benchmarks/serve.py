@@ -77,7 +77,7 @@ async def serve(store: str, pace: float, even: bool, behind: str | None) -> None
     from moa.serve.house import Served, Settings
     from moa.serve.listen import listen, settle
     from moa.serve.viewer.site import mount
-    from moa.spec.model import Limits, ModelSpec
+    from moa.spec.model import ModelSpec
 
     class Paced:
         """A model that answers by the clock."""
@@ -109,13 +109,11 @@ async def serve(store: str, pace: float, even: bool, behind: str | None) -> None
     graph.answer = graph.agent("aggregator", model="sink", inputs=drafts)
     names = ("draft-a", "draft-b", "sink")
     backends = {} if behind else {name: Paced(draft=name != "sink") for name in names}
-    # A model that does not say how much it can take is found out slowly: that is not what is measured here.
-    limits = Limits(concurrency=4096)
     where: dict[str, Any] = {"base_url": behind} if behind else {"provider": "lent"}
-    models = {name: ModelSpec(name=name, model=name, limits=limits, **where) for name in names}
+    models = {name: ModelSpec(name=name, model=name, **where) for name in names}
     async with Runner(backends=backends, models=models, store=store) as runner:
         plan = graph.plan(runner.models)
-        app = make_app([Served(plan.name, plan)], runner, Settings(max_running=1024, log=lambda line: None))
+        app = make_app([Served(plan.name, plan)], runner, Settings(log=lambda line: None))
         mount(app)
 
         def count() -> None:
@@ -162,23 +160,38 @@ class Server:
         return self.process.wait(20)
 
 
-async def bare(pace: float, even: bool) -> None:
-    """What cannot be done with less: a handler that sleeps and writes the same number of events."""
-    from aiohttp import web
+async def bare(pace: float, even: bool, behind: str | None) -> None:
+    """What cannot be done with less: a handler that asks the same models, or sleeps, and passes on what they write."""
+    from aiohttp import ClientSession, TCPConnector, web
 
     chance = random.Random(0)
+    session = ClientSession(connector=TCPConnector(limit=0)) if behind else None
+
+    async def ask(session: ClientSession, model: str) -> bytes:
+        body = {"model": model, "messages": [{"role": "user", "content": "Why?"}]}
+        async with session.post(f"{behind}/chat/completions", json=body) as answer:
+            return await answer.read()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         await request.read()
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await asyncio.sleep(DRAFT + FIRST)
-        await response.prepare(request)
-        for number in range(WORDS):
-            await response.write(
-                f'data: {{"choices":[{{"delta":{{"content":"word{number}"}}}}]}}\n\n'.encode()
-            )
-            await asyncio.sleep(pace if even else pace * chance.uniform(0.5, 1.5))
-        await response.write(b"data: [DONE]\n\n")
+        if session is None:
+            await asyncio.sleep(DRAFT + FIRST)
+            await response.prepare(request)
+            for number in range(WORDS):
+                word = {"choices": [{"delta": {"content": f"word{number}"}}]}
+                await response.write(f"data: {json.dumps(word, separators=(',', ':'))}\n\n".encode())
+                await asyncio.sleep(pace if even else pace * chance.uniform(0.5, 1.5))
+            await response.write(b"data: [DONE]\n\n")
+            return response
+        async with asyncio.TaskGroup() as group:
+            for model in ("draft-a", "draft-b"):
+                group.create_task(ask(session, model))
+        body = b'{"stream":true,"model":"sink","messages":[{"role":"user","content":"Why?"}]}'
+        async with session.post(f"{behind}/chat/completions", data=body) as answer:
+            await response.prepare(request)
+            async for piece in answer.content.iter_any():
+                await response.write(piece.replace(b'"content": "', b'"content":"'))
         return response
 
     app = web.Application()
@@ -194,6 +207,8 @@ async def bare(pace: float, even: bool) -> None:
     print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
     await stop.wait()
     await runner.cleanup()
+    if session is not None:
+        await session.close()
 
 
 class Scripted(asyncio.Protocol):
@@ -448,7 +463,7 @@ def main() -> None:
     elif options.role == "models":
         asyncio.run(models(options.pace, options.even))
     elif options.role == "bare":
-        asyncio.run(bare(options.pace, options.even))
+        asyncio.run(bare(options.pace, options.even, options.behind))
     elif options.role == "clients":
         asyncio.run(clients(options))
     else:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeGuard
 
-from moa.backends.base import Backend, Completion, Emit, Request, WrapperBackend
+from moa.backends.base import Backend, Completion, Delta, Emit, Request, WrapperBackend
 from moa.errors import BackendError, BackendTimeoutError, RateLimitedError
 from moa.run.tokens import estimate_tokens
 
@@ -44,8 +44,8 @@ def _is_full(error: BaseException) -> bool:
 class AdaptiveLimiter:
     """Requests in flight at one endpoint: additive increase, multiplicative decrease (AIMD).
 
-    The limit grows by one for every `limit` successes while it is really used (and doubles until the
-    first refusal), and shrinks when the server refuses: by as many as it refused in a round trip, by half
+    The limit grows by one for every `limit` successes while it is really used; until the first refusal it
+    doubles, and a streamed answer counts from its first word, which says that the server bears it. It shrinks when the server refuses: by as many as it refused in a round trip, by half
     at most. Waiting requests go in order of priority, then of arrival. With `fixed` the limit
     starts there and never grows past it.
     """
@@ -62,6 +62,8 @@ class AdaptiveLimiter:
         self._full = False
         self._refused_in_row = 0
         self._refused_ever = False
+        self._borne = 0.0
+        """The limit before it last doubled: so many need not be answered again before it doubles once more."""
         self._shrunk_at = float("-inf")
         self._floor = 1.0
         self._resume_at = 0.0
@@ -96,11 +98,22 @@ class AdaptiveLimiter:
         except TimeoutError:
             return False
 
-    def release(self, since: float, error: BaseException | None = None) -> None:
-        """Give the place back and learn from how the request ended."""
+    @property
+    def doubling(self) -> bool:
+        """Whether nobody knows yet how much the server bears."""
+        return not self._refused_ever and self.limit < self.ceiling
+
+    def begun(self) -> None:
+        """A streamed answer has begun."""
+        self._succeeded()
+        self._admit()
+
+    def release(self, since: float, error: BaseException | None = None, *, counted: bool = False) -> None:
+        """Give the place back and learn from how the request ended, unless its success was `counted` when it began."""
         self.in_flight -= 1
         if error is None:
-            self._succeeded()
+            if not counted:
+                self._succeeded()
         elif is_refusal(error):
             self._slow_down(since, error.retry_after)
         elif isinstance(error, BackendTimeoutError):
@@ -152,9 +165,11 @@ class AdaptiveLimiter:
     def _succeeded(self) -> None:
         self._refused_in_row = 0
         self._successes += 1
-        if self._full and self._successes >= self.limit and self.limit < self.ceiling:
+        wanted = self.limit if self._refused_ever else self.limit - self._borne
+        if self._full and self._successes >= wanted and self.limit < self.ceiling:
             self._successes = 0
             self._full = False
+            self._borne = self.limit
             grown = self.limit + 1 if self._refused_ever else self.limit * 2
             self.limit = min(float(self.ceiling), grown)
 
@@ -219,6 +234,23 @@ class Bucket:
         return self.level
 
 
+class _First:
+    """Passes pieces of text on, and tells the limiter of the first."""
+
+    __slots__ = ("_emit", "_limiter", "heard")
+
+    def __init__(self, emit: Emit, limiter: AdaptiveLimiter) -> None:
+        self._emit = emit
+        self._limiter = limiter
+        self.heard = False
+
+    def __call__(self, delta: Delta) -> None:
+        if not self.heard:
+            self.heard = True
+            self._limiter.begun()
+        self._emit(delta)
+
+
 class Limited(WrapperBackend):
     """A backend behind a limiter and, where configured, requests and tokens per minute."""
 
@@ -247,15 +279,16 @@ class Limited(WrapperBackend):
             if since is None:
                 reserved, since = await self._queue(request, again=returns > 0)
             error: BaseException | None = None
+            first = _First(emit, self.limiter) if emit is not None and self.limiter.doubling else None
             try:
-                completion = await self.inner.complete(request, emit)
+                completion = await self.inner.complete(request, first or emit)
                 break
             except (BackendError, asyncio.CancelledError) as raised:
                 error = raised
                 if returns == RETURNS or not _is_full(raised):
                     raise
             finally:
-                self.limiter.release(since, error)
+                self.limiter.release(since, error, counted=first is not None and first.heard)
             if not await self.limiter.relief():
                 raise error
             returns += 1

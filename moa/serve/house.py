@@ -75,7 +75,7 @@ class Settings:
     """
 
     keys: Keys = field(default_factory=Keys)
-    max_running: int = 64
+    max_running: int = 256
     max_queued: int = 256
     max_per_key: int | None = None
     body_limit: int = 32 << 20

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from moa.backends.base import Completion, Emit, Request
+from moa.backends.base import Choice, Completion, Delta, Emit, Request
 from moa.errors import BackendError, BackendTimeoutError, RateLimitedError, ServerFailedError
 from moa.run.limits import CEILING, RETURNS, START, AdaptiveLimiter, Bucket, Limited
 from tests.support.backends import Scripted, in_turn
@@ -55,6 +55,40 @@ async def test_the_limit_doubles_until_a_refusal_and_then_grows_by_one() -> None
     await round_trip()
     await round_trip()
     assert shrunk < limiter.limit <= shrunk + 2
+
+
+class Streaming(Scripted):
+    """Begins to stream at once, and ends when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end = asyncio.Event()
+        self.streams = 0
+
+    async def complete(self, request: Request, emit: Emit | None = None) -> Completion:
+        self.streams += 1
+        assert emit is not None
+        emit(Delta(0, "A "))
+        emit(Delta(0, "word."))
+        await self.end.wait()
+        return Completion((Choice("A word.", "stop"),), "streaming")
+
+
+async def test_a_streamed_answer_makes_room_for_others_when_it_begins() -> None:
+    """Answers of a minute do not have others wait for a minute before the server's room is known."""
+    server, limiter = Streaming(), AdaptiveLimiter()
+    limited = Limited(server, limiter)
+    heard: list[Delta] = []
+    async with asyncio.TaskGroup() as group:
+        for _ in range(START * 3):
+            group.create_task(limited.complete(Request((), {}), heard.append))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert server.streams == START * 3
+        assert limiter.in_flight == START * 3 and limiter.limit == START * 4
+        server.end.set()
+    assert len(heard) == START * 6
+    assert limiter.in_flight == 0 and limiter.limit == START * 4  # none is counted again when it ends
 
 
 async def test_refusals_of_one_round_trip_shrink_the_limit_once() -> None:
