@@ -44,10 +44,10 @@ def _is_full(error: BaseException) -> bool:
 class AdaptiveLimiter:
     """Requests in flight at one endpoint: additive increase, multiplicative decrease (AIMD).
 
-    The limit grows by one for every `limit` successes while it is really used; until the first refusal it
-    doubles, and a streamed answer counts from its first word, which says that the server bears it. It shrinks when the server refuses: by as many as it refused in a round trip, by half
-    at most. Waiting requests go in order of priority, then of arrival. With `fixed` the limit
-    starts there and never grows past it.
+    The limit grows by one for every `limit` successes while it is really used. Until the first refusal it
+    doubles, and a streamed answer counts from its first word, which says that the server bears it. When the
+    server refuses, it shrinks by as many as were refused in a round trip, by half at most. Waiting requests
+    go in order of priority, then of arrival. With `fixed` the limit starts there and never grows past it.
     """
 
     def __init__(self, fixed: int | None = None, *, clock: Clock = time.monotonic) -> None:
@@ -196,6 +196,7 @@ class AdaptiveLimiter:
             self._floor = max(1.0, self.limit / 2)
             self.limit = min(self.limit, self.in_flight + 1.0)
             self._successes = 0
+            self._borne = 0.0
         self.limit = max(self._floor, self.limit - 1)
 
 

@@ -91,6 +91,20 @@ async def test_a_streamed_answer_makes_room_for_others_when_it_begins() -> None:
     assert limiter.in_flight == 0 and limiter.limit == START * 4  # none is counted again when it ends
 
 
+async def test_after_a_timeout_as_many_must_be_answered_as_before_the_limit_doubles_again() -> None:
+    limiter = AdaptiveLimiter()
+    for place in [await limiter.acquire() for _ in range(START)]:
+        limiter.release(place)
+    assert limiter.limit == START * 2
+    places = [await limiter.acquire() for _ in range(START * 2)]
+    limiter.release(places.pop(), BackendTimeoutError("no byte"))
+    shrunk = limiter.limit
+    assert START < shrunk < START * 2
+    for place in places[: int(shrunk) - 2]:
+        limiter.release(place)
+    assert limiter.limit == shrunk
+
+
 async def test_refusals_of_one_round_trip_shrink_the_limit_once() -> None:
     clock = Clock()
     limiter = AdaptiveLimiter(clock=clock)
