@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from moa.run.tokens import estimate_tokens
@@ -14,7 +12,7 @@ from moa.serve.chat_request import asked_by
 from moa.serve.context import CONTEXT
 from moa.serve.house import HOUSE
 from moa.serve.messages_reply import MessagesReply
-from moa.serve.messages_request import as_chat, read_messages
+from moa.serve.messages_request import CountTokensRequest, as_chat, read_messages
 from moa.serve.telling import tell
 
 
@@ -33,7 +31,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
 
 async def count_tokens(request: web.Request) -> web.Response:
     """About how many tokens the conversation has; what an ensemble makes of it is not known before."""
-    body: dict[str, Any] = {"max_tokens": 1, **await read_object(request)}
-    asked = asked_by(request.app[HOUSE], as_chat(read_messages(body)))
+    wanted = read_messages(await read_object(request), CountTokensRequest)
+    asked = asked_by(request.app[HOUSE], as_chat(wanted))
     plan_for(asked)
     return web.json_response({"input_tokens": estimate_tokens(tuple(asked.messages))})

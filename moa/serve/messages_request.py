@@ -41,13 +41,19 @@ class MessagesRequest(Fields):
     moa: Extras = Extras()
 
 
-def read_messages(body: Mapping[str, Any]) -> MessagesRequest:
+class CountTokensRequest(MessagesRequest):
+    """The same to have its tokens counted: how long the answer may be does not matter."""
+
+    max_tokens: Annotated[int, Field(strict=True, ge=1)] = 1
+
+
+def read_messages(body: Mapping[str, Any], kind: type[MessagesRequest] = MessagesRequest) -> MessagesRequest:
     """A request; raises `Refusal` that names the first field that cannot be honoured."""
     for name, reason in REFUSED.items():
         if body.get(name):
             raise bad(f"`{name}` is not supported: {reason}", name, "unsupported_parameter")
     try:
-        wanted = MessagesRequest.model_validate(body)
+        wanted = kind.model_validate(body)
     except ValidationError as error:
         raise refusal_for(error, body) from None
     if wanted.thinking and wanted.thinking.get("type") == "enabled":

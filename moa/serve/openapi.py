@@ -38,6 +38,7 @@ REQUESTS: Mapping[str, Read] = {
     "chat": Read(chat_request.ChatRequest, chat_request.REFUSED),
     "responses": Read(responses_request.ResponsesRequest, responses_request.REFUSED),
     "messages": Read(messages_request.MessagesRequest, messages_request.REFUSED, _EMPTY),
+    "count-tokens": Read(messages_request.CountTokensRequest, messages_request.REFUSED, _EMPTY),
     "decisions": Read(DecisionsRequest),
     "ollama-embed": Read(ollama_embed.EmbedRequest),
     "ollama-embeddings": Read(ollama_embed.EmbeddingsRequest),

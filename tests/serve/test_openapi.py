@@ -72,6 +72,7 @@ def test_every_field_that_a_request_reads_is_described() -> None:
         "chat": "ChatRequest",
         "responses": "ResponsesRequest",
         "messages": "MessagesRequest",
+        "count-tokens": "CountTokensRequest",
         "decisions": "DecisionsRequest",
         "ollama-embed": "OllamaEmbedRequest",
         "ollama-embeddings": "OllamaEmbeddingsRequest",
