@@ -55,7 +55,7 @@ def command(
     ] = None,
     max_running: Annotated[
         int, typer.Option("--max-running", min=1, metavar="N", help="Questions under way at once.")
-    ] = 256,
+    ] = 512,
     max_queued: Annotated[
         int, typer.Option("--max-queued", min=0, metavar="N", help="Questions that may wait.")
     ] = 256,

@@ -9,7 +9,7 @@ from typing import Any
 
 from moa.backends.base import Backend, Message, ScoredBy
 from moa.backends.resolve import connect, identity, model_spec, settle
-from moa.run.limits import AdaptiveLimiter, Bucket, Limited
+from moa.run.limits import START, AdaptiveLimiter, Bucket, Limited
 from moa.run.retry import Retrying, RetryPolicy
 from moa.run.tokens import estimate_tokens
 from moa.run.turns import InTurn, Turns
@@ -98,6 +98,8 @@ class Endpoints:
         self._endpoints: dict[str, Endpoint] = {}
         self._embedders: dict[str, Endpoint] = {}
         self._scorers: dict[tuple[str, ScoredBy], Endpoint] = {}
+        self.start = START
+        """Requests in flight at first at a server that is not asked yet."""
         self._limiters: dict[str, AdaptiveLimiter] = {}
         self._by_model = by_model
         self._turns: dict[str, Turns] = {}
@@ -196,7 +198,7 @@ class Endpoints:
         shared = spec.base_url or spec.provider or ""
         key = f"model {spec.name}" if fixed else f"server {shared}"
         if key not in self._limiters:
-            self._limiters[key] = AdaptiveLimiter(fixed)
+            self._limiters[key] = AdaptiveLimiter(fixed, start=self.start)
         return self._limiters[key]
 
 

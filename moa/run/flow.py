@@ -145,20 +145,16 @@ async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
             await task
 
 
-def calm_collector(young: int = 100_000, times: int = 20) -> tuple[int, int, int]:
+def calm_collector() -> tuple[int, int, int]:
     """Make the cyclic garbage collector run less often; its thresholds before, for `gc.set_threshold`.
 
     Thousands of short-lived tasks make it walk all that is alive again and again, for a fifth of the CPU
     time, and find nothing: what they leave is freed by counting references.
-
-    Args:
-        young: new objects, at least, before it looks through them: some 8 ms for 10,000.
-        times: how often it does that, at least, before it looks at older ones too.
     """
     before = gc.get_threshold()
     first, second, third = before
     if first > 0:
-        gc.set_threshold(max(first, young), max(second, times), max(third, 20))
+        gc.set_threshold(max(first, 100_000), max(second, 20), max(third, 20))
     return before
 
 

@@ -44,14 +44,18 @@ def _is_full(error: BaseException) -> bool:
 class AdaptiveLimiter:
     """Requests in flight at one endpoint: additive increase, multiplicative decrease (AIMD).
 
-    The limit grows by one for every `limit` successes while it is really used. Until the first refusal it
-    doubles, and a streamed answer counts from its first word, which says that the server bears it. When the
-    server refuses, it shrinks by as many as were refused in a round trip, by half at most. Waiting requests
-    go in order of priority, then of arrival. With `fixed` the limit starts there and never grows past it.
+    Until the first refusal the limit grows by one with every success, to twice as many as were in flight
+    (slow start, RFC 5681, and its bound by what is used, RFC 7661); a streamed answer is a success from its
+    first word, which says that the server bears it. After a refusal it grows by one for every `limit`
+    successes while it is really used. When the server refuses, it shrinks by as many as were refused in a
+    round trip, by half at most. Waiting requests go in order of priority, then of arrival. It begins with
+    `start`; with `fixed` it begins there and never grows past it.
     """
 
-    def __init__(self, fixed: int | None = None, *, clock: Clock = time.monotonic) -> None:
-        self.limit: float = fixed or START
+    def __init__(
+        self, fixed: int | None = None, *, start: int = START, clock: Clock = time.monotonic
+    ) -> None:
+        self.limit: float = fixed or min(start, CEILING)
         self.ceiling = fixed or CEILING
         self.in_flight = 0
         self._clock = clock
@@ -62,8 +66,8 @@ class AdaptiveLimiter:
         self._full = False
         self._refused_in_row = 0
         self._refused_ever = False
-        self._borne = 0.0
-        """The limit before it last doubled: so many need not be answered again before it doubles once more."""
+        self._most = 0
+        """Requests that were in flight at once since the limit last shrank."""
         self._shrunk_at = float("-inf")
         self._floor = 1.0
         self._resume_at = 0.0
@@ -99,7 +103,7 @@ class AdaptiveLimiter:
             return False
 
     @property
-    def doubling(self) -> bool:
+    def exploring(self) -> bool:
         """Whether nobody knows yet how much the server bears."""
         return not self._refused_ever and self.limit < self.ceiling
 
@@ -124,6 +128,8 @@ class AdaptiveLimiter:
 
     def _enter(self) -> None:
         self.in_flight += 1
+        if self.in_flight > self._most:
+            self._most = self.in_flight
         self._full = self._full or self.in_flight >= int(self.limit)
 
     def _paused(self) -> bool:
@@ -164,14 +170,15 @@ class AdaptiveLimiter:
 
     def _succeeded(self) -> None:
         self._refused_in_row = 0
+        if not self._refused_ever:
+            if self.limit < (bound := min(self.ceiling, self._most * 2)):
+                self.limit = min(float(bound), self.limit + 1)
+            return
         self._successes += 1
-        wanted = self.limit if self._refused_ever else self.limit - self._borne
-        if self._full and self._successes >= wanted and self.limit < self.ceiling:
+        if self._full and self._successes >= self.limit and self.limit < self.ceiling:
             self._successes = 0
             self._full = False
-            self._borne = self.limit
-            grown = self.limit + 1 if self._refused_ever else self.limit * 2
-            self.limit = min(float(self.ceiling), grown)
+            self.limit = min(float(self.ceiling), self.limit + 1)
 
     def _relieve(self, answered: bool) -> None:
         for waiting in self._refused:
@@ -196,7 +203,7 @@ class AdaptiveLimiter:
             self._floor = max(1.0, self.limit / 2)
             self.limit = min(self.limit, self.in_flight + 1.0)
             self._successes = 0
-            self._borne = 0.0
+            self._most = 0
         self.limit = max(self._floor, self.limit - 1)
 
 
@@ -280,7 +287,7 @@ class Limited(WrapperBackend):
             if since is None:
                 reserved, since = await self._queue(request, again=returns > 0)
             error: BaseException | None = None
-            first = _First(emit, self.limiter) if emit is not None and self.limiter.doubling else None
+            first = _First(emit, self.limiter) if emit is not None and self.limiter.exploring else None
             try:
                 completion = await self.inner.complete(request, first or emit)
                 break

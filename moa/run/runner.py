@@ -122,6 +122,14 @@ class Runner:
             if self._owns_store:
                 await self.store.aclose()
 
+    def expect(self, questions: int) -> None:
+        """Prepare for so many questions at once, bounded elsewhere and each with somebody who waits.
+
+        A server that is not asked yet is asked as many at once from the first, if they are more than 64; the
+        limit falls as soon as it refuses one. For batches there is no need: the limit grows while they run.
+        """
+        self.endpoints.start = max(self.endpoints.start, questions)
+
     async def run(self, graph: Runnable, question: Question, *, given: Given = None) -> Reply:
         """Answer one question; raises the error where there is no answer.
 

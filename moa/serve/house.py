@@ -59,7 +59,7 @@ class Settings:
 
     Args:
         keys: who may ask.
-        max_running: questions under way at once.
+        max_running: questions under way at once; a server of models is asked as many at once, until it refuses one.
         max_queued: questions that may wait.
         max_per_key: questions of one key under way or waiting; None for no bound.
         body_limit: bytes of a request, at most.
@@ -75,7 +75,7 @@ class Settings:
     """
 
     keys: Keys = field(default_factory=Keys)
-    max_running: int = 256
+    max_running: int = 512
     max_queued: int = 256
     max_per_key: int | None = None
     body_limit: int = 32 << 20
@@ -116,6 +116,7 @@ class House:
     def __init__(self, served: Iterable[Served], runner: Runner, settings: Settings) -> None:
         self.served: Mapping[str, Served] = {each.id: each for each in served}
         self.runner = runner
+        runner.expect(settings.max_running)
         self.settings = settings
         self.admission = Admission(
             settings.max_running, settings.max_queued, settings.max_per_key, settings.timer

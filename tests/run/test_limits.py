@@ -85,13 +85,33 @@ async def test_a_streamed_answer_makes_room_for_others_when_it_begins() -> None:
         for _ in range(20):
             await asyncio.sleep(0)
         assert server.streams == START * 3
-        assert limiter.in_flight == START * 3 and limiter.limit == START * 4
+        assert limiter.in_flight == START * 3
+        grown = limiter.limit
+        assert START * 3 < grown <= START * 4
         server.end.set()
     assert len(heard) == START * 6
-    assert limiter.in_flight == 0 and limiter.limit == START * 4  # none is counted again when it ends
+    assert limiter.in_flight == 0 and limiter.limit == grown  # none is counted again when it ends
 
 
-async def test_after_a_timeout_as_many_must_be_answered_as_before_the_limit_doubles_again() -> None:
+async def test_the_limit_stays_ahead_of_requests_that_become_more_and_below_twice_as_many() -> None:
+    """Nobody waits while each new request begins only once an earlier one has been answered in part."""
+    limiter = AdaptiveLimiter()
+    for number in range(START * 4):
+        assert limiter.acquire_now() is not None
+        if number >= START // 4:
+            limiter.begun()
+        assert limiter.limit <= max(START, 2 * limiter.in_flight)
+    assert limiter.in_flight == START * 4
+
+
+async def test_what_is_hardly_used_is_not_raised() -> None:
+    limiter = AdaptiveLimiter()
+    for _ in range(START * 4):
+        limiter.release(await limiter.acquire())
+    assert limiter.limit == START
+
+
+async def test_after_a_timeout_the_limit_grows_only_when_it_is_used_again() -> None:
     limiter = AdaptiveLimiter()
     for place in [await limiter.acquire() for _ in range(START)]:
         limiter.release(place)
@@ -103,6 +123,22 @@ async def test_after_a_timeout_as_many_must_be_answered_as_before_the_limit_doub
     for place in places[: int(shrunk) - 2]:
         limiter.release(place)
     assert limiter.limit == shrunk
+    again = [await limiter.acquire() for _ in range(int(shrunk) - limiter.in_flight)]
+    for number, place in enumerate(again, 1):
+        limiter.release(place)
+        assert limiter.limit <= shrunk + number
+    assert limiter.limit > shrunk
+
+
+async def test_a_fixed_limit_is_reached_again_and_not_passed_after_timeouts() -> None:
+    limiter = AdaptiveLimiter(fixed=3)
+    for _ in range(4):
+        limiter.release(await limiter.acquire(), BackendTimeoutError("no byte"))
+    for _ in range(9):
+        for place in [await limiter.acquire() for _ in range(max(1, int(limiter.limit)))]:
+            limiter.release(place)
+        assert limiter.limit <= 3
+    assert limiter.limit == 3
 
 
 async def test_refusals_of_one_round_trip_shrink_the_limit_once() -> None:
