@@ -328,18 +328,26 @@ class Gathering:
         index = _index(choice)
         if index >= self._n:
             return
-        sample = self._samples.setdefault(index, _Sample())
+        sample = self._samples.get(index)
+        if sample is None:
+            sample = self._samples[index] = _Sample()
         delta = choice.get("delta") or {}
         content = delta.get("content")
         text = text_of(content)
         refusal = delta.get("refusal") or ""
-        reasoning = delta.get("reasoning") or delta.get("reasoning_content") or _thinking(content) or ""
+        reasoning = delta.get("reasoning") or delta.get("reasoning_content") or ""
+        if not reasoning and isinstance(content, list):
+            reasoning = _thinking(content) or ""
         if not isinstance(reasoning, str) or not isinstance(refusal, str):
             raise Malformed("the stream has reasoning that is not text")
-        sample.text.append(text)
-        sample.refusal.append(refusal)
-        sample.reasoning.append(reasoning)
-        sample.add_calls(delta.get("tool_calls") or ())
+        if text:
+            sample.text.append(text)
+        if refusal:
+            sample.refusal.append(refusal)
+        if reasoning:
+            sample.reasoning.append(reasoning)
+        if calls := delta.get("tool_calls"):
+            sample.add_calls(calls)
         if choice.get("logprobs"):
             sample.add_logprobs(choice["logprobs"])
         sample.finish = choice.get("finish_reason") or sample.finish

@@ -25,6 +25,8 @@ class EventSplitter:
         if self._after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]
         self._after_cr = chunk.endswith(b"\r") if chunk else False
+        if not (self._first or self._line or self._data) and _is_one(chunk):
+            return [chunk[6:-2]]
         events: list[bytes] = []
         for line in chunk.splitlines(keepends=True):
             content = line.rstrip(b"\r\n")
@@ -52,3 +54,13 @@ class EventSplitter:
         elif not line and self._data:
             events.append(b"\n".join(self._data))
             self._data.clear()
+
+
+def _is_one(chunk: bytes) -> bool:
+    """Whether it is one whole event of one line, as nearly all are that come word by word."""
+    return (
+        chunk.startswith(b"data: ")
+        and chunk.find(b"\n") == len(chunk) - 2
+        and chunk.endswith(b"\n\n")
+        and b"\r" not in chunk
+    )

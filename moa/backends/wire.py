@@ -151,7 +151,6 @@ class Wire:
         self._session = session
         self._owned = session is None
         self._timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-        self._stream_timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=stall)
         self._headers = {"Content-Type": "application/json", "User-Agent": f"moa/{__version__}"}
         if subject.secret:
             self._headers["Authorization"] = f"Bearer {subject.secret.reveal()}"
@@ -163,42 +162,21 @@ class Wire:
         Raises:
             BackendError: for what goes wrong on the way; an error status is an answer like any other.
         """
-        return self._whole("POST", url, body)
+        return self._exchange("POST", url, body)
 
     async def get(self, url: URL, headers: Mapping[str, str] | None = None) -> Answer:
         """Fetch `url` with more `headers`, in which `{key}` stands for the key; raises as `post` does."""
         secret = self.subject.secret
         key = secret.reveal() if secret else ""
         more = {name: value.replace("{key}", key) for name, value in (headers or {}).items()}
-        return await self._whole("GET", url, None, more)
+        return await self._exchange("GET", url, None, more)
 
     async def stream(self, url: URL, body: bytes, feed: Feed) -> Answer:
         """Send `body`; an event stream is fed to `feed` as it arrives, any other reply is read whole.
 
         Raises as `post` does.
         """
-        session = self._enter()
-        response: ClientResponse | None = None
-        try:
-            response = await session.post(
-                url,
-                data=_payload(body),
-                headers=self._sent(None),
-                timeout=self._stream_timeout,
-                proxy=self._proxy,
-                allow_redirects=False,
-            )
-            if response.status >= 300 or response.content_type != "text/event-stream":
-                return Answer(response.status, response.headers, await response.read())
-            await _pour(response, feed)
-            return Answer(response.status, response.headers, None)
-        except (ClientError, OSError) as error:
-            failed = self._explain(error)
-        finally:
-            # A reply that was read to its end has given its connection back already.
-            if response is not None:
-                response.close()
-        raise failed
+        return await self._exchange("POST", url, body, feed=feed)
 
     async def aclose(self) -> None:
         """Close the connections, unless they are shared."""
@@ -208,8 +186,13 @@ class Wire:
             session, self._session = self._session, None
             await session.close()
 
-    async def _whole(
-        self, method: str, url: URL, body: bytes | None, more: Mapping[str, str] | None = None
+    async def _exchange(
+        self,
+        method: str,
+        url: URL,
+        body: bytes | None,
+        more: Mapping[str, str] | None = None,
+        feed: Feed | None = None,
     ) -> Answer:
         session = self._enter()
         waiting = self._watch.begin()
@@ -223,6 +206,9 @@ class Wire:
                 proxy=self._proxy,
                 allow_redirects=False,
             )
+            if feed is not None and response.status < 300 and response.content_type == "text/event-stream":
+                await _pour(response, feed)
+                return Answer(response.status, response.headers, None)
             # An interrupted `read` closes the connection, a whole one gives it back.
             return Answer(response.status, response.headers, await response.read())
         except (ClientError, OSError) as error:
@@ -233,6 +219,8 @@ class Wire:
             failed = self._explain(TimeoutError())
         finally:
             self._watch.end(waiting)
+            if feed is not None and waiting.response is not None:
+                waiting.response.close()  # unless it was read to its end: then it has given its connection back
         raise failed
 
     def _sent(self, more: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -285,7 +273,7 @@ def _payload(body: bytes | None) -> BytesIO | BytesPayload | None:
 
 async def _pour(response: ClientResponse, feed: Feed) -> None:
     content = response.content
-    async for chunk in content.iter_any():
+    while chunk := await content.readany():
         if feed(chunk):
             break
     try:

@@ -28,6 +28,7 @@ def make_app(served: Iterable[Served], runner: Runner, settings: Settings | None
     """
     settings = settings or Settings()
     app = web.Application(middlewares=[logged, forgiving, guarded], client_max_size=settings.body_limit)
+    runner.expect(settings.max_running)
     app[HOUSE] = House(served, runner, settings)
     app.add_routes(
         [

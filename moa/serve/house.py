@@ -116,7 +116,6 @@ class House:
     def __init__(self, served: Iterable[Served], runner: Runner, settings: Settings) -> None:
         self.served: Mapping[str, Served] = {each.id: each for each in served}
         self.runner = runner
-        runner.expect(settings.max_running)
         self.settings = settings
         self.admission = Admission(
             settings.max_running, settings.max_queued, settings.max_per_key, settings.timer

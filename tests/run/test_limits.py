@@ -104,6 +104,17 @@ async def test_the_limit_stays_ahead_of_requests_that_become_more_and_below_twic
     assert limiter.in_flight == START * 4
 
 
+@pytest.mark.parametrize(("start", "first"), [(START * 3, START * 3), (1 << 20, CEILING), (1, 1)])
+async def test_it_begins_with_as_many_as_are_expected_and_halves_when_refused(start: int, first: int) -> None:
+    limiter = AdaptiveLimiter(start=start)
+    assert limiter.limit == first
+    places = [await limiter.acquire() for _ in range(first)]
+    assert limiter.acquire_now() is None
+    for place in places:
+        limiter.release(place, RateLimitedError("full"))
+    assert limiter.limit == max(1, first / 2)
+
+
 async def test_what_is_hardly_used_is_not_raised() -> None:
     limiter = AdaptiveLimiter()
     for _ in range(START * 4):

@@ -13,6 +13,7 @@ from moa.backends.base import Request
 from moa.errors import UsageError
 from moa.run.budget import Budget
 from moa.run.inventory import take_stock
+from moa.run.limits import START
 from moa.serve.app import make_app
 from moa.serve.keys import Keys
 from moa.serve.listen import Stop, is_loopback, listen
@@ -64,6 +65,16 @@ async def test_one_more_than_may_wait_is_sent_away() -> None:
         model.gate.set()
         assert [await first, await second] == [200, 200]
     assert model.peak == 1 and server.house.admission.running == 0
+
+
+async def test_a_server_of_models_is_asked_as_many_questions_at_once_as_come_from_the_first() -> None:
+    """Batches begin with 64 requests in flight; here somebody waits for each."""
+    model, count = Gated(), START + 10
+    async with serving(alone("m"), backends={"m": model}) as server:
+        answers = [asking(server) for _ in range(count)]
+        await until(lambda: model.in_flight == count)
+        model.gate.set()
+        assert [await answer for answer in answers] == [200] * count
 
 
 async def test_a_client_that_waits_as_told_gets_in() -> None:
