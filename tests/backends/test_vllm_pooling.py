@@ -187,17 +187,16 @@ async def test_an_answer_that_is_too_long_is_an_error_not_a_cut(here: Here) -> N
 
 
 @needs_vllm
+@pytest.mark.parametrize("here", ["reward"], indirect=True, scope="module")
 async def test_a_conversation_is_written_by_the_models_own_template(here: Here) -> None:
     """The bare words are 8 tokens; the turns' marks and the system prompt of the template count too."""
-    if here.kind == "reward":
-        assert (await scored(here.spec, "classify", PAIRS[:1])).tokens > 25
+    assert (await scored(here.spec, "classify", PAIRS[:1])).tokens > 25
 
 
 @needs_vllm
+@pytest.mark.parametrize("here", ["vectors"], indirect=True, scope="module")
 async def test_a_graph_chooses_by_vectors_of_this_process(here: Here) -> None:
     """The medoid is the text whose mean cosine to the others is the highest, and the vectors' tokens are counted."""
-    if here.kind != "vectors":
-        pytest.skip("the graph compares vectors")
     writers = {f"t:{text}": Scripted(in_turn([text])) for text in TEXTS}
     graph = moa.Graph("chooser")
     drafts = graph.agent("proposer", models=list(writers))
