@@ -248,6 +248,8 @@ class Scripted(asyncio.Protocol):
 
     def word(self, number: int, due: float, times: int) -> None:
         """The next word of a stream, and when the one after it comes."""
+        if self.transport.is_closing():
+            return
         if not number:
             head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
             self.transport.write(head.encode())

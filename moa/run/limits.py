@@ -286,19 +286,16 @@ class Limited(WrapperBackend):
             reserved, since = 0, None if self.requests or self.tokens else self.limiter.acquire_now()
             if since is None:
                 reserved, since = await self._queue(request, again=returns > 0)
-            error: BaseException | None = None
             first = _First(emit, self.limiter) if emit is not None and self.limiter.exploring else None
             try:
                 completion = await self.inner.complete(request, first or emit)
-                break
-            except (BackendError, asyncio.CancelledError) as raised:
-                error = raised
-                if returns == RETURNS or not _is_full(raised):
+            except BaseException as error:
+                self.limiter.release(since, error)
+                if returns == RETURNS or not _is_full(error) or not await self.limiter.relief():
                     raise
-            finally:
-                self.limiter.release(since, error, counted=first is not None and first.heard)
-            if not await self.limiter.relief():
-                raise error
+            else:
+                self.limiter.release(since, counted=first is not None and first.heard)
+                break
             returns += 1
         if self.tokens:
             self.tokens.settle(completion.usage.total_tokens - reserved)

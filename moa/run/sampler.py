@@ -215,6 +215,7 @@ class Sampler:
             ledger.settle(ticket, usage, price, n)
             if watch is not None:
                 watch.ended(usage or NOTHING, failure)
+            failure = None  # its traceback holds this frame
 
 
 def _join(flight: Flight) -> Landing:

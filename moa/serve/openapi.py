@@ -15,7 +15,14 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from moa import __version__
-from moa.serve import chat_request, messages_request, ollama_embed, ollama_request, responses_request
+from moa.serve import (
+    chat_request,
+    messages_request,
+    ollama,
+    ollama_embed,
+    ollama_request,
+    responses_request,
+)
 from moa.serve.decisions_request import DecisionsRequest
 from moa.serve.house import HOUSE
 
@@ -42,6 +49,7 @@ REQUESTS: Mapping[str, Read] = {
     "decisions": Read(DecisionsRequest),
     "ollama-embed": Read(ollama_embed.EmbedRequest),
     "ollama-embeddings": Read(ollama_embed.EmbeddingsRequest),
+    "ollama-show": Read(ollama.ShowRequest),
     "ollama": Read(ollama_request.OllamaRequest, ollama_request.REFUSED, _EMPTY),
 }
 _EVERYWHERE = {

@@ -9,9 +9,11 @@ from typing import Any
 import ollama
 import pytest
 
+import moa
 from moa.errors import ConnectionFailedError
 from moa.run.retry import RetryPolicy
-from tests.serve.serving import serving
+from moa.spec.model import ModelSpec
+from tests.serve.serving import serving, vote
 from tests.serve.test_tools import TOOL, Calling, typed
 from tests.support.backends import Scripted
 
@@ -19,9 +21,9 @@ ASK: list[Any] = [{"role": "user", "content": "Why?"}]
 
 
 @asynccontextmanager
-async def asking(**settings: Any) -> AsyncIterator[ollama.AsyncClient]:
+async def asking(*graphs: moa.Graph, **settings: Any) -> AsyncIterator[ollama.AsyncClient]:
     """A server and a client of it."""
-    async with serving(**settings) as server, ollama.AsyncClient(host=server.url) as client:
+    async with serving(*graphs, **settings) as server, ollama.AsyncClient(host=server.url) as client:
         yield client
 
 
@@ -53,6 +55,28 @@ async def test_a_silent_stream_is_kept_alive_without_comments() -> None:
     async with asking(backends=backends, keep_alive=0.02) as client:
         parts = [part async for part in await client.chat("duo", ASK, stream=True)]
     assert sum(not part.message.content for part in parts) > 3
+
+
+async def test_a_client_sees_what_a_model_can_do() -> None:
+    backends = {"panel": Scripted(), "sink": Scripted()}
+    windows = {
+        name: ModelSpec(name=name, provider="lent", model=name, context=size)
+        for name, size in (("panel", 4096), ("sink", 8192))
+    }
+    async with asking(backends=backends, run={"models": windows}) as client:
+        shown = await client.show("duo:latest")
+        running = await client.ps()
+        with pytest.raises(ollama.ResponseError, match="did you mean 'duo'") as refused:
+            await client.show("dou")
+    assert shown.capabilities == ["completion", "tools"] and shown.modified_at is not None
+    assert shown.modelinfo == {"general.architecture": "moa", "moa.nodes": 3, "moa.context_length": 4096}
+    assert refused.value.status_code == 404 and not running.models
+
+
+async def test_a_selector_takes_no_tools_and_an_unknown_window_is_not_told() -> None:
+    async with asking(vote(), backends={"panel": Scripted()}) as client:
+        shown = await client.show("vote")
+    assert shown.capabilities == ["completion"] and "moa.context_length" not in (shown.modelinfo or {})
 
 
 async def test_tools_are_called_and_answered() -> None:

@@ -76,6 +76,7 @@ def test_every_field_that_a_request_reads_is_described() -> None:
         "decisions": "DecisionsRequest",
         "ollama-embed": "OllamaEmbedRequest",
         "ollama-embeddings": "OllamaEmbeddingsRequest",
+        "ollama-show": "OllamaShowRequest",
         "ollama": "OllamaChatRequest",
     }
     assert written.keys() == REQUESTS.keys()
