@@ -81,14 +81,15 @@ def plan_for(asked: Asked, known: Recent[tuple[str, ...], Plan] | None = None) -
         read_conversation(asked.messages)
     except UsageError as error:
         raise bad(str(error), "messages") from None
-    key = (asked.served.id, str(asked.count), sampling.model_dump_json())
+    told = sampling.model_dump_json()
+    key = (asked.served.id, str(asked.count), told)
     if known is not None and key in known:
         return known[key]
     try:
         plan = answering(plan, sampling, asked.count)
     except UsageError as error:
         raise bad(str(error), "n", "unsupported_parameter") from None
-    if known is not None and not asked.large:
+    if known is not None and len(told) <= LARGE:
         known[key] = plan
     return plan
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -61,7 +62,9 @@ class Figures:
         self.registry = CollectorRegistry()
 
         def made(kind: Any, name: str, text: str, labels: tuple[str, ...] = (), **more: Any) -> Any:
-            return kind(name, text, labels, registry=self.registry, **more)
+            metric = kind(name, text, labels, registry=self.registry, **more)
+            metric.labels = cache(metric.labels)  # they are looked up with each event, and are few
+            return metric
 
         buckets = {"buckets": SECONDS}
         self._requests = made(Counter, "moa_http_requests", "HTTP requests.", ("method", "path", "status"))
