@@ -60,7 +60,7 @@ async def tags(request: web.Request) -> web.Response:
 
 
 async def loaded(request: web.Request) -> web.Response:
-    """The models in this server's memory: none, they are elsewhere."""
+    """What Ollama holds loaded at the moment: nothing is, as an ensemble is not loaded."""
     return web.json_response({"models": []})
 
 
